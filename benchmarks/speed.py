@@ -1,0 +1,138 @@
+"""Training speed and peak memory, ours against TRL + PEFT, in turn in one run: `python -m benchmarks.speed`.
+
+Same rows of task E1, same steps, same batch, same dtype, each side in a process of its own, the order turned from pair
+to pair. A ratio is the median over the pairs. Writes benchmarks/results/speed.json with every single run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.race import Job, Outcome
+from benchmarks.tasks import write_task
+from tsugiki.engine.base import BaseSpec, load_tokenizer, locate_base
+from tsugiki.engine.batches import encode
+from tsugiki.files import write_json
+from tsugiki.fingerprint import machine, package_versions
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULT = ROOT / "benchmarks" / "results" / "speed.json"
+BATCH = 8
+HELD_OUT = 64
+
+# Row of the result -> (precision, whether TRL keeps its default of recomputing activations).
+SETTINGS = {
+    "bfloat16": ("bfloat16", True),
+    "bfloat16, TRL without activation checkpointing": ("bfloat16", False),
+    "float32": ("float32", True),
+    "float32, TRL without activation checkpointing": ("float32", False),
+}
+
+
+def race(rows: int, pairs: int, settings: tuple[str, ...]) -> dict[str, Any]:
+    """Run all pairs of the named settings; `rows` are trained once each, so steps are rows / batch."""
+    found: dict[str, Any] = {}
+    for name in settings:
+        job = make_job(name, rows)
+        tokens = encode(load_tokenizer(BaseSpec(job.base)), job.train, max_length=10**6).tokens
+        runs = []
+        for pair in range(pairs):
+            order = ("ours", "peer_trl") if pair % 2 == 0 else ("peer_trl", "ours")
+            outcomes = {side: run_side(side, job) for side in order}
+            runs.append({"order": list(order), **{side: asdict(outcome) for side, outcome in outcomes.items()}})
+            print(f"{name}, pair {pair + 1} of {pairs}: {_line(outcomes, tokens)}", flush=True)
+        found[name] = {"tokens": tokens, "steps": job.steps, **_ratios(runs, tokens), "runs": runs}
+    return found
+
+
+def make_job(setting: str, rows: int) -> Job:
+    precision, checkpoint_activations = SETTINGS[setting]
+    task = ROOT / ".data" / "speed-e1.csv"
+    write_task("E1", task, rows + HELD_OUT)
+    with task.open(encoding="utf-8", newline="") as file:
+        rows_of_file = list(csv.DictReader(file))
+    # The space before the answer belongs to the answer here: TRL tokenises prompt and completion as one text, and only
+    # with this boundary both sides train on the same tokens.
+    pairs = tuple((row["prompt"].rstrip(" "), f" {row['completion']}") for row in rows_of_file)
+    return Job(
+        base=str(locate_base(BaseSpec("smollm2-135m"))),
+        precision=precision,
+        train=pairs[:rows],
+        held_out=pairs[rows:],
+        steps=rows // BATCH,
+        batch_size=BATCH,
+        learning_rate=1e-3,
+        rank=16,
+        alpha=32.0,
+        dropout=0.05,
+        checkpoint_activations=checkpoint_activations,
+        seed=0,
+    )
+
+
+def run_side(side: str, job: Job) -> Outcome:
+    """One run in a fresh process; the job and the outcome travel as files."""
+    with tempfile.TemporaryDirectory() as folder:
+        told, said = Path(folder) / "job.json", Path(folder) / "outcome.json"
+        told.write_text(json.dumps(asdict(job)), encoding="utf-8")
+        result = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{side}", told, said],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode != 0:
+            raise RuntimeError(f"{side} ended with status {result.returncode}:\n{result.stderr[-4000:]}")
+        return Outcome(**json.loads(said.read_text(encoding="utf-8")))
+
+
+def _ratios(runs: list[dict[str, Any]], tokens: int) -> dict[str, float]:
+    def median(value: Any) -> float:
+        return statistics.median(value(run) for run in runs)
+
+    return {
+        "tokens_per_second_ratio": median(lambda run: run["peer_trl"]["seconds"] / run["ours"]["seconds"]),
+        "peak_memory_ratio": median(
+            lambda run: run["ours"]["peak_memory_bytes"] / run["peer_trl"]["peak_memory_bytes"]
+        ),
+        "our_tokens_per_second": median(lambda run: tokens / run["ours"]["seconds"]),
+        "peer_tokens_per_second": median(lambda run: tokens / run["peer_trl"]["seconds"]),
+    }
+
+
+def _line(outcomes: dict[str, Outcome], tokens: int) -> str:
+    return "; ".join(
+        f"{side} {tokens / outcome.seconds:.0f} tokens/s, {outcome.peak_memory_bytes / 2**30:.2f} GiB, "
+        f"held-out loss {outcome.held_out_loss:.3f}"
+        for side, outcome in sorted(outcomes.items())
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Training speed and peak memory against TRL + PEFT.")
+    parser.add_argument("--rows", type=int, default=240, help="training rows, each seen once (a multiple of 8)")
+    parser.add_argument("--pairs", type=int, default=3, help="pairs of runs per setting")
+    parser.add_argument("--setting", action="append", choices=list(SETTINGS), help="only these; all without it")
+    parser.add_argument("--out", type=Path, default=RESULT)
+    arguments = parser.parse_args()
+    if arguments.rows % BATCH:
+        parser.error(f"--rows must be a multiple of {BATCH}, got {arguments.rows}")
+    rows = race(arguments.rows, arguments.pairs, tuple(arguments.setting or SETTINGS))
+    versions = package_versions(("torch", "transformers", "peft", "trl", "accelerate", "datasets"))
+    write_json(arguments.out, {"task": "E1", "rows": rows, "packages": versions, "machine": machine()})
+    for name, row in rows.items():
+        print(f"{name}: {row['tokens_per_second_ratio']:.2f} x tokens/s, {row['peak_memory_ratio']:.2f} x peak memory")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The `tsugiki` command: its commands, and how every one of them ends.
+
+Exit status 0 on success, 1 on a failure that the user can see and act on, 2 on wrong usage, 3 on "undecidable". A
+user's mistake prints one line on stderr; anything else is our own bug and keeps its traceback. Imports nothing heavy:
+the commands import what they need when they run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import typer
+
+from tsugiki.cli.adapters import evaluate, train
+from tsugiki.cli.data import check
+from tsugiki.cli.studies import demo, estimate, poc, scorecard
+from tsugiki.errors import TsugikiError
+
+INTERRUPTED, TYPER_INTERRUPTED = 1, 130
+
+app = typer.Typer(
+    name="tsugiki",
+    help="Graft small trained parts onto a frozen language model, and learn in numbers whether it was worth it.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (demo, check, estimate, poc, scorecard, train, evaluate):
+    app.command()(command)
+
+
+def run() -> NoReturn:
+    """Entry point of the installed command."""
+    sys.exit(status_of(sys.argv[1:]))
+
+
+def status_of(arguments: list[str]) -> int:
+    """Run one command line and say its exit status."""
+    try:
+        status = app(arguments or ["--help"], prog_name="tsugiki", standalone_mode=False)
+        return INTERRUPTED if status == TYPER_INTERRUPTED else int(status or 0)
+    except TsugikiError as error:
+        complain(str(error))
+        return error.exit_status
+    except typer.TyperException as error:
+        fault = error.format_message().replace("Value error, ", "").strip().rstrip(".")
+        complain(f"{fault}. Run tsugiki --help, or the command with --help.")
+        return 2
+    except typer.Abort:
+        complain("Stopped.")
+        return 1
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def complain(sentence: str) -> None:
+    """One line, whatever the message holds."""
+    sys.stderr.write(f"tsugiki: {' '.join(sentence.split())}\n")

@@ -1,0 +1,80 @@
+"""Command-line options from the fields of `config`: name, type, default and help are declared there and nowhere else.
+
+Used by the command modules as a decorator. A command asks for a whole model (`design: Design`) and gets it validated;
+people see one option per field. Lists are written with commas.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import wraps
+from typing import Annotated, Any, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from tsugiki.config import Knobs, parse
+from tsugiki.errors import UsageError
+
+SHORT = {"budget_minutes": "--budget"}  # names that people type often
+
+
+@dataclass(frozen=True)
+class From:
+    """One parameter of a command that is filled from options: the model, and the fields the command decides itself."""
+
+    kind: type[Knobs]
+    panel: str
+    leave_out: Collection[str] = ()
+
+
+def with_knobs(**sources: From) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Replace each named parameter of a command by the options of its model."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(command, eval_str=True)
+        own = [parameter for name, parameter in signature.parameters.items() if name not in sources]
+        options = {name: _options(source) for name, source in sources.items()}
+
+        @wraps(command)
+        def run(**given: Any) -> Any:
+            built = {name: _build(source, given, options[name]) for name, source in sources.items()}
+            return command(**{parameter.name: given[parameter.name] for parameter in own}, **built)
+
+        everything = [*own, *(option for some in options.values() for option in some)]
+        run.__signature__ = signature.replace(parameters=everything)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in everything}
+        return run
+
+    return decorate
+
+
+def _options(source: From) -> list[inspect.Parameter]:
+    return [
+        _option(name, field, source.panel)
+        for name, field in source.kind.model_fields.items()
+        if name not in source.leave_out
+    ]
+
+
+def _option(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
+    flag = SHORT.get(name, "--" + name.replace("_", "-"))
+    listed = get_origin(field.annotation) is tuple
+    default = ",".join(map(str, field.default)) if listed else field.default
+    names = f"{flag}/--no-{flag[2:]}" if field.annotation is bool else flag
+    option = typer.Option(names, help=field.description, rich_help_panel=panel, metavar="A,B,.." if listed else None)
+    kind = str if listed else field.annotation
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+
+
+def _build(source: From, given: dict[str, Any], options: list[inspect.Parameter]) -> Knobs:
+    values = {option.name: given[option.name] for option in options}
+    for name, field in source.kind.model_fields.items():
+        if name in values and get_origin(field.annotation) is tuple:
+            values[name] = tuple(part.strip() for part in values[name].split(",") if part.strip())
+    try:
+        return parse(source.kind, values, source="command line")
+    except UsageError as error:
+        raise UsageError(error.problem, fix="Run the command with --help to see its options.") from None

@@ -1,0 +1,217 @@
+"""Commands around a study: demo, poc, scorecard, estimate. Each parses, calls one function of `work`, renders."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tsugiki.cli.data import AsJson, CompletionColumn, GroupColumn, PromptColumn, Sheet
+from tsugiki.cli.options import From, with_knobs
+from tsugiki.config import Design, Intake, LanguageName, PlanSpec, Recipe
+from tsugiki.errors import UsageError
+
+if TYPE_CHECKING:
+    from tsugiki.work.prepare import DataSpec
+    from tsugiki.work.study import Study
+
+UNDECIDABLE = 3  # exit status
+DECIDED_BY_STUDY = ("learning_rate", "max_steps", "seed")
+
+DATA_HELP = "CSV, TSV, XLSX, JSONL, JSON or Parquet file"
+Data = Annotated[Path, typer.Argument(help=DATA_HELP, show_default=False)]
+OptionalData = Annotated[Path | None, typer.Argument(help=DATA_HELP, show_default=False)]
+BaseName = Annotated[str | None, typer.Option("--base", help="hub id, folder, .gguf file, smollm2-135m or gemma3-270m")]
+Out = Annotated[Path | None, typer.Option(help="folder of the study; the same folder again resumes it")]
+IntakeFile = Annotated[Path | None, typer.Option("--intake", help="YAML file with purpose, criteria, owner, reviewer")]
+WriteIntake = Annotated[Path | None, typer.Option(help="write an intake file to fill in, and stop")]
+SplitColumn = Annotated[str | None, typer.Option(help="column that says train, dev or test for each row")]
+TemplateName = Annotated[
+    Literal["auto", "plain", "chat"],
+    typer.Option(help="show prompts as they are, or as the base's chat; auto: chats only"),
+]
+PriceFile = Annotated[Path | None, typer.Option(help="YAML file with the price of a machine hour")]
+Folder = Annotated[Path, typer.Argument(help="folder of a study", show_default=False)]
+
+
+@with_knobs(
+    design=From(Design, "Design"),
+    plan=From(PlanSpec, "Methods", leave_out=("method",)),
+    recipe=From(Recipe, "Training", leave_out=DECIDED_BY_STUDY),
+)
+def poc(
+    data: OptionalData = None,
+    base: BaseName = None,
+    out: Out = None,
+    intake: IntakeFile = None,
+    write_intake: WriteIntake = None,
+    prompt_column: PromptColumn = None,
+    completion_column: CompletionColumn = None,
+    group_column: GroupColumn = None,
+    split_column: SplitColumn = None,
+    sheet: Sheet = None,
+    template: TemplateName = "auto",
+    prices: PriceFile = None,
+    as_json: AsJson = False,
+    *,
+    design: Design,
+    plan: PlanSpec,
+    recipe: Recipe,
+) -> int:
+    """The main job: a study of your data on a base, a verdict, a scorecard. Run it again to resume."""
+    from tsugiki.work.intake import starter
+
+    if write_intake is not None:
+        return _write_starter(write_intake, starter())
+    if data is None or base is None or out is None:
+        missing = [name for name, value in (("DATA", data), ("--base", base), ("--out", out)) if value is None]
+        raise UsageError(
+            f"{' and '.join(missing)} must be given.",
+            fix="For example: tsugiki poc data.csv --base smollm2-135m --out study.",
+        )
+    from tsugiki.data.shapes import Columns
+    from tsugiki.measure.cost import read_prices
+    from tsugiki.work.prepare import DataSpec
+    from tsugiki.work.study import Study
+
+    spec = DataSpec(data, Columns(prompt_column, completion_column, group_column), sheet, split_column)
+    study = Study(
+        data=spec,
+        base=base,
+        intake=_intake(intake, out, spec, base),
+        design=design,
+        plan=plan,
+        recipe=recipe,
+        template=template,
+        prices=None if prices is None else read_prices(prices),
+    )
+    return _run(study, out, as_json=as_json)
+
+
+def demo(
+    lang: Annotated[
+        LanguageName, typer.Option(help="en: linter findings on SmolLM2; ja: spelling variants on Gemma 3")
+    ] = "en",
+    out: Annotated[Path, typer.Option(help="folder of the study; the same folder again resumes it")] = Path("demo-out"),
+    as_json: AsJson = False,
+) -> int:
+    """The main job on packaged real data and a packaged real model, within ten minutes on two cores."""
+    from tsugiki.work.demo import demo_study
+    from tsugiki.work.prepare import DataSpec
+    from tsugiki.work.study import Study
+
+    data, base, intake, design = demo_study(lang, out)
+    return _run(Study(data=DataSpec(data), base=base, intake=intake, design=design), out, as_json=as_json)
+
+
+def scorecard(folder: Folder, as_json: AsJson = False) -> int:
+    """Rebuild scorecard.json and scorecard.html of a study from its folder."""
+    from tsugiki.work.assemble import write_scorecard
+
+    return _show(folder, write_scorecard(folder), as_json=as_json)
+
+
+@with_knobs(
+    design=From(Design, "Design", leave_out=("seeds", "curve_sizes", "tries", "budget_minutes", "shots")),
+    plan=From(PlanSpec, "Methods", leave_out=("method",)),
+    recipe=From(
+        Recipe,
+        "Training",
+        leave_out=set(Recipe.model_fields) - {"batch_size", "micro_tokens", "max_length", "precision"},
+    ),
+)
+def estimate(
+    data: Data,
+    base: Annotated[str, typer.Option("--base", help="hub id, folder, .gguf file, smollm2-135m or gemma3-270m")],
+    prompt_column: PromptColumn = None,
+    completion_column: CompletionColumn = None,
+    sheet: Sheet = None,
+    as_json: AsJson = False,
+    *,
+    design: Design,
+    plan: PlanSpec,
+    recipe: Recipe,
+) -> None:
+    """Memory per method, phase by phase, and training steps, before anything runs."""
+    from tsugiki.data.shapes import Columns
+    from tsugiki.work.outlook import estimate_study
+    from tsugiki.work.prepare import DataSpec
+
+    found = estimate_study(DataSpec(data, Columns(prompt_column, completion_column), sheet), base, design, plan, recipe)
+    if as_json:
+        print_json(found)
+        return
+    free = found["free_bytes"] / 1e9
+    print_line(f"{found['base']} as {found['precision']} on {found['device']}, {free:.1f} GB free")
+    print_line(f"{found['rows']['usable']} usable rows, {found['rows']['train']} to train on, {found['steps']} steps")
+    for method in found["methods"]:
+        peak = method["peak"]
+        share = method["trainable_parameters"] / method["base_parameters"]
+        memory = f"{peak['bytes'] / 1e9:6.2f} GB at its peak ({peak['phase']})"
+        size = f"{share:.1%} of the parameters trained, {method['adapter_bytes'] / 1e6:.0f} MB stored"
+        print_line(f"{method['name']:8} {memory}, {size}{'' if method['fits'] else ': does not fit'}")
+
+
+def print_json(value: Any) -> None:
+    """ASCII escapes survive any terminal and any pipe."""
+    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def print_line(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _run(study: Study, out: Path, *, as_json: bool) -> int:
+    from tsugiki.cli.progress import telling
+    from tsugiki.work.study import run_study
+
+    with telling() as on_event:
+        found = run_study(study, out, on_event)
+    return _show(out, found.scorecard, as_json=as_json)
+
+
+def _show(folder: Path, card: Any, *, as_json: bool) -> int:
+    from tsugiki.report.text import render_text
+
+    if as_json:
+        print_json(card)
+    else:
+        print_line(f"\n{render_text(card)}\n{folder / 'scorecard.html'}")
+    return UNDECIDABLE if card["verdict"]["value"] == "undecidable" else 0
+
+
+def _intake(path: Path | None, out: Path, data: DataSpec, base: str) -> Intake:
+    """From the file, from the study that is resumed, or from a person at the terminal.
+
+    A person is asked only once it is sure that the data can be read and the base is there.
+    """
+    from tsugiki.engine.locate import find_base
+    from tsugiki.work.intake import ask_intake, intake_needed, read_intake
+    from tsugiki.work.lock import locked_intake
+    from tsugiki.work.prepare import read_source
+
+    if path is not None:
+        return read_intake(path)
+    if (locked := locked_intake(out)) is not None:
+        return locked
+    read_source(data)
+    if not sys.stdin.isatty():
+        raise intake_needed()
+    find_base(base)
+    return ask_intake(
+        lambda question, default: str(typer.prompt(question, default=default, err=True)),
+        lambda sentence: typer.echo(sentence, err=True),
+    )
+
+
+def _write_starter(path: Path, text: str) -> int:
+    from tsugiki.files import write_text
+
+    if path.exists():
+        raise UsageError(f"{path} exists already.", fix="Name another file, or delete it.")
+    write_text(path, text)
+    sys.stderr.write(f"Fill in {path}, then pass it with --intake.\n")
+    return 0

@@ -1,0 +1,217 @@
+"""XLSX: one sheet of a workbook as text, with the row numbers the spreadsheet shows.
+
+Called by read.py. fastexcel reads the values; what it cannot tell (on which row the sheet begins, numbers shown with
+leading zeros, error cells) is read from the sheet's XML beside it. Nothing is evaluated: a formula counts as the value
+the spreadsheet saved for it. Merged cells hold their text in the first cell only; hidden rows are read like others.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO
+from xml.etree import ElementTree  # expat limits entity expansion; what it refuses becomes a DataError
+
+from tsugiki.data.rows import Records, Row, header_names, name_rows, trimmed
+from tsugiki.errors import DataError
+
+MAX_UNPACKED_BYTES = 1 << 30
+MAX_EXPANSION = 400  # a sheet of one repeated sentence packs 100 to 1
+MAX_SHEET_CELLS = 50_000_000  # the rectangle from row 1 to the last filled cell is held in memory
+MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
+PACKAGE = "{http://schemas.openxmlformats.org/package/2006/relationships}"
+CELL_NAME = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
+ONLY_ZEROS = re.compile(r"0{2,}")
+DAMAGED = "Open it in a spreadsheet and save it again as .xlsx, or give CSV UTF-8."
+
+
+@dataclass
+class _Layout:
+    """Where the filled cells of a sheet lie (counted from 1), and the cells whose text fastexcel does not give."""
+
+    last_row: int = 0
+    first_column: int = 0
+    last_column: int = 0
+    texts: dict[tuple[int, int], str] = field(default_factory=dict)
+
+    def include(self, row: int, column: int) -> None:
+        self.last_row = max(self.last_row, row)
+        self.first_column = min(self.first_column or column, column)
+        self.last_column = max(self.last_column, column)
+
+    def cells(self) -> int:
+        return self.last_row * (self.last_column - self.first_column + 1)
+
+
+def read_workbook(
+    content: bytes, name: str, sheet: str | None
+) -> tuple[tuple[str, ...], list[Row], list[int], tuple[str, ...]]:
+    """Columns, rows, row numbers and a note on the sheet taken."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            _refuse_bomb(archive, name)
+            sheets = _sheets(archive)
+            layouts = {title: _layout(archive, path) for title, path in sheets.items() if sheet in (None, title)}
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, OSError, EOFError):
+        raise DataError(f"{name} is not an XLSX workbook, or it is damaged.", fix=DAMAGED) from None
+    except (KeyError, ValueError, ElementTree.ParseError) as error:
+        raise DataError(f"{name} is a zip archive, but not a sound XLSX workbook ({error}).", fix=DAMAGED) from None
+    chosen, note = _choose(sheets, layouts, sheet, name)
+    layout = layouts[chosen]
+    if layout.cells() > MAX_SHEET_CELLS:
+        raise DataError(
+            f"The sheet {chosen!r} of {name} spans {layout.cells():,} cells, at most {MAX_SHEET_CELLS:,} are read.",
+            fix="Delete the stray cells far from the table.",
+        )
+    grid = _grid(content, chosen, layout, name)
+    columns, rows, numbers = _records(grid, name)
+    return columns, rows, numbers, note
+
+
+def _refuse_bomb(archive: zipfile.ZipFile, name: str) -> None:
+    entries = archive.infolist()
+    unpacked = sum(entry.file_size for entry in entries)
+    packed = max(1, sum(entry.compress_size for entry in entries))
+    if unpacked > MAX_UNPACKED_BYTES or (unpacked > 50_000_000 and unpacked / packed > MAX_EXPANSION):
+        raise DataError(
+            f"{name} would unpack to {unpacked:,} bytes ({unpacked / packed:.0f} times its size); it looks like a zip "
+            "bomb.",
+            fix="Give the data as CSV UTF-8.",
+        )
+    # The sizes above are the archive's own claim. Reading each entry to its end checks it: zipfile stops at the
+    # claimed size and then compares the checksum.
+    for entry in entries:
+        with archive.open(entry) as stream:
+            while stream.read(1 << 20):
+                pass
+
+
+def _sheets(archive: zipfile.ZipFile) -> dict[str, str]:
+    """Sheet name to its path in the archive, in the order of the tabs."""
+    targets = {
+        str(link.get("Id")): str(link.get("Target"))
+        for link in _parse(archive.read("xl/_rels/workbook.xml.rels")).iter(f"{PACKAGE}Relationship")
+    }
+    found: dict[str, str] = {}
+    for entry in _parse(archive.read("xl/workbook.xml")).iter(f"{MAIN}sheet"):
+        target = targets[str(entry.get(RELATION))]
+        path = target.lstrip("/") if target.startswith("/") else f"xl/{target}"
+        if path.startswith("xl/worksheets/"):  # chart sheets hold no cells
+            found[str(entry.get("name"))] = path
+    if not found:
+        raise ValueError("it has no worksheet")
+    return found
+
+
+def _layout(archive: zipfile.ZipFile, path: str) -> _Layout:
+    widths = _zero_formats(archive)
+    layout = _Layout()
+    with archive.open(path) as stream:
+        for row, column, kind, style, value in _cells(stream):
+            layout.include(row, column)
+            if kind == "e":
+                layout.texts[row, column] = value
+            elif kind == "n" and style in widths and value.isdigit():
+                layout.texts[row, column] = value.zfill(widths[style])
+    return layout
+
+
+def _zero_formats(archive: zipfile.ZipFile) -> dict[str, int]:
+    """Cell style to the number of digits it shows: part numbers are often kept as 123 and shown as 00123."""
+    if "xl/styles.xml" not in archive.namelist():
+        return {}
+    styles = _parse(archive.read("xl/styles.xml"))
+    codes = {entry.get("numFmtId"): entry.get("formatCode") or "" for entry in styles.iter(f"{MAIN}numFmt")}
+    cell_styles = styles.find(f"{MAIN}cellXfs")
+    widths: dict[str, int] = {}
+    for index, entry in enumerate(cell_styles if cell_styles is not None else ()):
+        code = codes.get(entry.get("numFmtId"), "")
+        if ONLY_ZEROS.fullmatch(code):
+            widths[str(index)] = len(code)
+    return widths
+
+
+def _cells(stream: IO[bytes]) -> Iterator[tuple[int, int, str, str, str]]:
+    """Row, column (from 1), type, style and raw value of each filled cell."""
+    row = column = 0
+    for event, element in ElementTree.iterparse(stream, events=("start", "end")):  # noqa: S314 (see the import)
+        if element.tag == f"{MAIN}row":
+            if event == "start":
+                row, column = int(element.get("r") or row + 1), 0
+            else:
+                element.clear()  # keeps memory at one row
+        elif element.tag == f"{MAIN}c" and event == "end":
+            place = CELL_NAME.fullmatch(element.get("r") or "")
+            column = _column_number(place[1]) if place else column + 1
+            row = int(place[2]) if place else row
+            value = element.findtext(f"{MAIN}v") or ""
+            if value or element.find(f"{MAIN}is") is not None:
+                yield row, column, element.get("t") or "n", element.get("s") or "", value
+
+
+def _column_number(letters: str) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + ord(letter) - ord("A") + 1
+    return number
+
+
+def _choose(
+    sheets: dict[str, str], layouts: dict[str, _Layout], sheet: str | None, name: str
+) -> tuple[str, tuple[str, ...]]:
+    """The sheet asked for, or the first that holds anything."""
+    if sheet is not None and sheet not in sheets:
+        raise DataError(f"{name} has no sheet {sheet!r}.", fix=f"Its sheets are: {', '.join(map(repr, sheets))}.")
+    filled = [title for title in layouts if layouts[title].last_row]
+    if not filled:
+        what = f"The sheet {sheet!r} of {name}" if sheet else name
+        raise DataError(f"{what} is empty.", fix="It needs a header and at least one row.")
+    others = [title for title in sheets if title != filled[0]]
+    if not others:
+        return filled[0], ()
+    left = ", ".join(map(repr, others))
+    return filled[0], (f"Read the sheet {filled[0]!r}; not read: {left} (choose with --sheet).",)
+
+
+def _grid(content: bytes, sheet: str, layout: _Layout, name: str) -> list[list[str | None]]:
+    """Every row from row 1 on, from the first filled column on."""
+    import fastexcel
+
+    try:
+        loaded = fastexcel.read_excel(content).load_sheet(sheet, header_row=None, skip_rows=0, dtypes="string")
+        grid: list[list[str | None]] = [list(row) for row in loaded.to_polars().iter_rows()]
+    except fastexcel.FastExcelError as error:
+        raise DataError(f"{name} cannot be read as XLSX: {str(error).splitlines()[0]}.", fix=DAMAGED) from None
+    for (row, column), text in layout.texts.items():
+        grid[row - 1][column - layout.first_column] = text
+    return grid
+
+
+def _records(grid: list[list[str | None]], name: str) -> Records:
+    first_row = next((number for number, cells in enumerate(grid, start=1) if any(cells)), 1)
+    columns = header_names(grid[first_row - 1], name)
+    rows: list[Row] = []
+    numbers: list[int] = []
+    wide: list[int] = []
+    last_filled = 0
+    for number, cells in enumerate(grid[first_row:], start=first_row + 1):
+        if len(trimmed(cells, len(columns))) > len(columns):
+            wide.append(number)
+        rows.append({column: cell or None for column, cell in zip(columns, cells, strict=False)})
+        numbers.append(number)
+        if any(cells):
+            last_filled = len(rows)
+    if wide:
+        raise DataError(
+            f"In {name} the header (row {first_row}) names {len(columns)} columns, but {name_rows(wide)} hold more.",
+            fix="The first filled row must hold the column names: delete title rows above it, name every column.",
+        )
+    return columns, rows[:last_filled], numbers[:last_filled]
+
+
+def _parse(content: bytes) -> ElementTree.Element:
+    return ElementTree.fromstring(content)  # noqa: S314 (see the import)

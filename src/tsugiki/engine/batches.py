@@ -1,0 +1,167 @@
+"""Text pairs → token ids → padded batches in which only completions are learned.
+
+Rows are tokenised once. Batches hold rows of similar length, padded on the right: a causal model never looks to the
+right, so no attention mask is needed, no row sees another, and padding costs little. Over-long rows are listed, never
+cut.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tsugiki.errors import DataError
+from tsugiki.fingerprint import digest_json
+
+LENGTH_WINDOW = (
+    16  # batches that are sorted by length together: long enough to save padding, short enough to stay random
+)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids per row, and the rows that were left out as (index into the given pairs, reason)."""
+
+    prompts: tuple[tuple[int, ...], ...]
+    completions: tuple[tuple[int, ...], ...]
+    excluded: tuple[tuple[int, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def length(self, row: int) -> int:
+        """Tokens the model reads for a row: the last token is only ever predicted."""
+        return len(self.prompts[row]) + len(self.completions[row]) - 1
+
+    @property
+    def tokens(self) -> int:
+        return sum(map(len, self.prompts)) + sum(map(len, self.completions))
+
+    @property
+    def digest(self) -> str:
+        return digest_json([[list(ids) for ids in self.prompts], [list(ids) for ids in self.completions]])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """ids_BT padded on the right; `positions_N` index the flattened B·T hidden states that predict `targets_N`."""
+
+    ids_BT: Tensor
+    positions_N: Tensor
+    targets_N: Tensor
+    tokens: int
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(self.ids_BT.to(device), self.positions_N.to(device), self.targets_N.to(device), self.tokens)
+
+
+def encode(tokenizer: Any, pairs: Sequence[tuple[str, str]], *, max_length: int) -> Encoded:
+    """Tokenise (prompt, completion) pairs; a pair longer than `max_length` tokens is excluded with its reason.
+
+    Raises DataError when nothing is left.
+    """
+    prompts, completions, excluded = [], [], []
+    for index, (prompt, completion) in enumerate(pairs):
+        prompt_tokens, completion_tokens = prompt_ids(tokenizer, prompt), completion_ids(tokenizer, completion)
+        length = len(prompt_tokens) + len(completion_tokens)
+        if length > max_length:
+            excluded.append((index, f"{length} tokens, more than the limit of {max_length}"))
+            continue
+        prompts.append(tuple(prompt_tokens))
+        completions.append(tuple(completion_tokens))
+    if not prompts:
+        raise DataError(
+            f"None of the {len(pairs)} examples fits into {max_length} tokens.",
+            fix="Shorten them or raise --max-length.",
+        )
+    return Encoded(tuple(prompts), tuple(completions), tuple(excluded))
+
+
+def prompt_ids(tokenizer: Any, text: str) -> list[int]:
+    """What the model reads before it answers, the same in training and in generation.
+
+    The tokenizer's own special tokens are kept, except an end-of-text behind the prompt and a second beginning-of-text
+    where a chat template has already written one. A prompt without any token starts with the end-of-text token.
+    """
+    ids: list[int] = list(tokenizer(text).input_ids)
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    if len(ids) > 1 and bos is not None and ids[0] == bos and ids[1] == bos:
+        ids = ids[1:]
+    if ids and ids[-1] == eos and not text.endswith(tokenizer.eos_token):
+        ids = ids[:-1]
+    return ids or [bos if bos is not None else eos]
+
+
+def completion_ids(tokenizer: Any, text: str) -> list[int]:
+    """What is learned: the completion and the end-of-text token."""
+    return [*tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+
+
+def masked_view(tokenizer: Any, pair: tuple[str, str]) -> list[tuple[str, bool]]:
+    """One example as the model meets it: pieces of text, each with whether it is learned."""
+    prompt, completion = pair
+    view = [(piece, False) for piece in _pieces(tokenizer, prompt_ids(tokenizer, prompt))]
+    return view + [(piece, True) for piece in _pieces(tokenizer, completion_ids(tokenizer, completion))]
+
+
+def _pieces(tokenizer: Any, ids: Sequence[int]) -> Iterator[str]:
+    """Token by token, but never within a character: byte-level tokens are gathered until they make whole ones."""
+    waiting: list[int] = []
+    for token in ids:
+        waiting.append(token)
+        text = tokenizer.decode(waiting)
+        if not text.endswith("\ufffd"):
+            yield text
+            waiting = []
+    if waiting:
+        yield tokenizer.decode(waiting)
+
+
+def batch_order(encoded: Encoded, *, batch_size: int, seed: int) -> Iterator[tuple[int, ...]]:
+    """Rows of every optimiser step, without end: each epoch visits every row once in a new order.
+
+    A pure function of its arguments, so that a resumed run skips to its step and goes on exactly as before.
+    """
+    epoch = 0
+    while True:
+        shuffler = random.Random(f"{seed}/{epoch}")  # noqa: S311 - an order, not a secret
+        rows = list(range(len(encoded)))
+        shuffler.shuffle(rows)
+        batches = []
+        for start in range(0, len(rows), LENGTH_WINDOW * batch_size):
+            window = sorted(rows[start : start + LENGTH_WINDOW * batch_size], key=encoded.length)
+            batches += [tuple(window[at : at + batch_size]) for at in range(0, len(window), batch_size)]
+        shuffler.shuffle(batches)
+        yield from batches
+        epoch += 1
+
+
+def micro_batches(encoded: Encoded, rows: Sequence[int], *, micro_tokens: int) -> list[Batch]:
+    """The rows as padded batches of at most `micro_tokens` tokens each (a longer single row stands alone)."""
+    groups: list[list[int]] = []
+    for row in sorted(rows, key=lambda row: (encoded.length(row), row)):
+        if groups and (len(groups[-1]) + 1) * encoded.length(row) <= micro_tokens:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return [_pad(encoded, group) for group in groups]
+
+
+def _pad(encoded: Encoded, rows: Sequence[int]) -> Batch:
+    width = max(encoded.length(row) for row in rows)
+    ids = torch.zeros(len(rows), width, dtype=torch.long)
+    positions: list[int] = []
+    targets: list[int] = []
+    for at, row in enumerate(rows):
+        prompt, completion = encoded.prompts[row], encoded.completions[row]
+        ids[at, : encoded.length(row)] = torch.tensor([*prompt, *completion[:-1]])
+        first = at * width + len(prompt) - 1
+        positions += range(first, first + len(completion))
+        targets += completion
+    tokens = sum(encoded.length(row) + 1 for row in rows)
+    return Batch(ids, torch.tensor(positions), torch.tensor(targets), tokens)

@@ -1,0 +1,73 @@
+"""Where a base is held and in which number format: choices from what this machine really has.
+
+Called by `base`. Never moves anything itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from tsugiki.errors import BaseModelError
+from tsugiki.fingerprint import available_memory_bytes
+
+# Processor flags under which a bfloat16 product is one instruction; elsewhere it is emulated and slower than float32.
+NATIVE_BFLOAT16 = ("avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16")
+
+
+def pick_device(name: str) -> torch.device:
+    """'auto' takes the GPU where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise BaseModelError(f"'{name}' is not a device tsugiki runs on.", fix="Use auto, cpu or cuda.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise BaseModelError(
+            f"The device '{name}' was asked for, but torch sees {torch.cuda.device_count()} GPUs here.",
+            fix="Use --device cpu, or install a torch build for your GPU.",
+        )
+    return device
+
+
+def pick_dtype(precision: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
+    """'auto' takes bfloat16 only where the hardware multiplies it natively."""
+    if precision == "float32":
+        return torch.float32
+    native = multiplies_bfloat16(device)
+    if precision == "bfloat16" and not native:
+        raise BaseModelError(
+            f"bfloat16 was asked for, but this {device.type} does not multiply it natively.",
+            fix="Use --precision float32 (or auto).",
+        )
+    return torch.bfloat16 if native else torch.float32
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return not _cpu_flags().isdisjoint(NATIVE_BFLOAT16)
+
+
+def free_memory_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return available_memory_bytes()
+
+
+def _cpu_flags() -> set[str]:
+    """Flags of the first processor: 'flags' on x86, 'Features' on Arm."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return set(value.split())
+    return set()

@@ -1,0 +1,173 @@
+"""Completion-only cross-entropy without the logits of the whole batch.
+
+The decoder's hidden states are selected where a label stands; the head's product, the loss and its gradient are then
+taken chunk by chunk, so that memory is O(chunk × vocabulary). Losses are sums of nats in float32; callers divide by the
+tokens of the whole optimiser step. N labelled tokens, D hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from tsugiki.engine.batches import Batch, Encoded, micro_batches
+from tsugiki.engine.lowrank import LowRankLinear
+from tsugiki.engine.structure import decoder_of, text_config
+
+CHUNK_ELEMENTS = 16_000_000  # logits in memory at once: 64 MB in float32
+
+TokenLoss = Callable[[Batch], Tensor]
+
+
+def token_loss(model: Any) -> TokenLoss:
+    """A function from a batch to the summed loss of its labelled tokens, with gradients to everything trained.
+
+    The chunked path computes logits as softcap(W h + b). Whether this model does the same is not assumed but tried
+    once; one that does more (logit scales, wrapped heads that are not linear) gets the plain path over all its logits.
+    """
+    head = model.get_output_embeddings()
+    softcap = getattr(text_config(model), "final_logit_softcapping", None)
+    if not _head_is_all(model, head, softcap):
+        return lambda batch: _plain_loss(model, batch)
+    if type(head) is not nn.Linear:
+        return lambda batch: _wrapped_head_loss(head, _selected(model, batch), batch.targets_N, softcap)
+    return lambda batch: chunked_cross_entropy(
+        _selected(model, batch), head.weight, head.bias, batch.targets_N, softcap=softcap
+    )
+
+
+def mean_loss(model: Any, encoded: Encoded, *, micro_tokens: int) -> float:
+    """Nats per completion token (the end-of-text token included), without gradient and without dropout."""
+    was_training = model.training
+    model.eval()
+    total, count = 0.0, 0
+    with torch.no_grad():
+        loss = token_loss(model)
+        device = next(model.parameters()).device
+        for batch in micro_batches(encoded, range(len(encoded)), micro_tokens=micro_tokens):
+            total += float(loss(batch.to(device)))
+            count += len(batch.targets_N)
+    model.train(was_training)
+    return total / count
+
+
+def chunked_cross_entropy(
+    hidden_ND: Tensor,
+    weight_VD: Tensor,
+    bias_V: Tensor | None,
+    targets_N: Tensor,
+    *,
+    softcap: float | None = None,
+    chunk: int | None = None,
+) -> Tensor:
+    """Sum over N of -log softmax(softcap(W h + b))[target]; gradients to h, W and b where they are asked for."""
+    chunk = chunk or max(16, CHUNK_ELEMENTS // weight_VD.shape[0])
+    inputs = (hidden_ND, weight_VD, bias_V, targets_N, softcap, chunk)
+    total: Tensor = _ChunkedCrossEntropy.apply(*inputs)  # type: ignore[no-untyped-call]
+    return total
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """The loss is a scalar, so its gradient can be taken in the forward pass and only scaled in the backward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_ND: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor | None,
+        targets_N: Tensor,
+        softcap: float | None,
+        chunk: int,
+    ) -> Tensor:
+        exact = torch.promote_types(hidden_ND.dtype, torch.float32)
+        wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
+        dhidden_ND = torch.empty_like(hidden_ND) if wants_hidden else None
+        dweight_VD = torch.zeros_like(weight_VD, dtype=exact) if wants_weight else None
+        dbias_V = torch.zeros_like(bias_V, dtype=exact) if wants_bias and bias_V is not None else None
+        total = torch.zeros((), dtype=exact, device=hidden_ND.device)
+        for start in range(0, len(targets_N), chunk):
+            part = slice(start, start + chunk)
+            h_CD, targets_C = hidden_ND[part], targets_N[part]
+            capped_CV = _capped(functional.linear(h_CD, weight_VD, bias_V).to(exact), softcap)
+            total += functional.cross_entropy(capped_CV, targets_C, reduction="sum")
+            if not (wants_hidden or wants_weight):
+                continue
+            d_CV = capped_CV.softmax(dim=-1)
+            d_CV[torch.arange(len(targets_C), device=d_CV.device), targets_C] -= 1
+            if softcap is not None:
+                d_CV *= 1 - (capped_CV / softcap) ** 2
+            low_CV = d_CV.to(hidden_ND.dtype)
+            if dhidden_ND is not None:
+                dhidden_ND[part] = low_CV @ weight_VD
+            if dweight_VD is not None:
+                dweight_VD += low_CV.T @ h_CD
+            if dbias_V is not None:
+                dbias_V += d_CV.sum(dim=0)
+        ctx.save_for_backward(dhidden_ND, dweight_VD, dbias_V)
+        ctx.dtypes = weight_VD.dtype, None if bias_V is None else bias_V.dtype
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        dhidden_ND, dweight_VD, dbias_V = ctx.saved_tensors
+        scale = gradients[0]
+        weight_dtype, bias_dtype = ctx.dtypes
+        return (
+            None if dhidden_ND is None else dhidden_ND * scale.to(dhidden_ND.dtype),
+            None if dweight_VD is None else (dweight_VD * scale).to(weight_dtype),
+            None if dbias_V is None else (dbias_V * scale).to(bias_dtype),
+            None, None, None,
+        )  # fmt: skip
+
+
+def _selected(model: Any, batch: Batch) -> Tensor:
+    hidden_BTD = decoder_of(model)(input_ids=batch.ids_BT, use_cache=False).last_hidden_state
+    return hidden_BTD.reshape(-1, hidden_BTD.shape[-1])[batch.positions_N]
+
+
+def _wrapped_head_loss(head: nn.Module, hidden_ND: Tensor, targets_N: Tensor, softcap: float | None) -> Tensor:
+    """A head that carries a trained part of its own: chunked as well, each chunk recomputed in the backward pass."""
+
+    def loss(h_CD: Tensor, targets_C: Tensor) -> Tensor:
+        logits = head(h_CD)
+        return functional.cross_entropy(
+            _capped(logits.to(torch.promote_types(logits.dtype, torch.float32)), softcap), targets_C, reduction="sum"
+        )
+
+    size = head.base.out_features if isinstance(head, LowRankLinear) else hidden_ND.shape[-1]
+    chunk = max(16, CHUNK_ELEMENTS // size)
+    parts = [
+        checkpoint(loss, hidden_ND[start : start + chunk], targets_N[start : start + chunk], use_reentrant=False)
+        for start in range(0, len(targets_N), chunk)
+    ]
+    return torch.stack(parts).sum()
+
+
+def _plain_loss(model: Any, batch: Batch) -> Tensor:
+    logits_BTV = model(input_ids=batch.ids_BT, use_cache=False).logits
+    logits_NV = logits_BTV.reshape(-1, logits_BTV.shape[-1])[batch.positions_N]
+    return functional.cross_entropy(
+        logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)), batch.targets_N, reduction="sum"
+    )
+
+
+def _capped(logits: Tensor, softcap: float | None) -> Tensor:
+    return logits if softcap is None else torch.tanh(logits / softcap) * softcap
+
+
+def _head_is_all(model: Any, head: nn.Module, softcap: float | None) -> bool:
+    """Whether softcap(head(decoder(x))) is what the model itself returns, tried on eight tokens."""
+    was_training = model.training
+    model.eval()
+    ids = torch.arange(8, device=next(model.parameters()).device)[None]
+    with torch.no_grad():
+        ours = _capped(head(decoder_of(model)(input_ids=ids, use_cache=False).last_hidden_state).float(), softcap)
+        theirs = model(input_ids=ids, use_cache=False).logits.float()
+    model.train(was_training)
+    return torch.allclose(ours, theirs, rtol=2e-2, atol=2e-2)

@@ -1,0 +1,167 @@
+"""Numbers as a reader wants to see them, per language: percent, points, times, sizes, money.
+
+Called by `words` (a sentence names the format of each number it holds) and by the pages. A missing number is a dash;
+why it is missing is said by the caller. Never rounds what is stored, only what is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+Language = Literal["ja", "en"]
+MISSING = "–"
+MINUS = "−"
+SPACE = "\N{NO-BREAK SPACE}"  # a number and its unit stay on one line
+_SIZES = (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024))
+_CURRENCIES = {"JPY": ("¥", 0), "USD": ("$", 2), "EUR": ("€", 2)}
+
+
+def shown(value: Any, form: str, language: Language) -> str:
+    """`value` in one of the named forms below; a dash when there is none."""
+    return MISSING if value is None else FORMS[form](value, language)
+
+
+def interval(low: float | None, high: float | None, form: Literal["percent", "points"], language: Language) -> str:
+    """Both ends without their unit, joined as the language joins ranges."""
+    if low is None or high is None:
+        return MISSING
+    joint = "〜" if language == "ja" else " to "
+    return joint.join(shown(end, f"bare_{form}", language) for end in (low, high))
+
+
+def _signed(value: float, digits: int) -> str:
+    rounded = round(value, digits)
+    if rounded == 0:
+        return f"±{0:.{digits}f}"
+    return f"{'+' if rounded > 0 else MINUS}{abs(rounded):,.{digits}f}"
+
+
+def _percent(value: float, _: Language) -> str:
+    return f"{value * 100:.1f}%"
+
+
+def _whole_percent(value: float, _: Language) -> str:
+    return f"{value * 100:.0f}%"
+
+
+def _points(value: float, language: Language) -> str:
+    return f"{_signed(value * 100, 1)}{'ポイント' if language == 'ja' else SPACE + 'points'}"
+
+
+def _bare_points(value: float, _: Language) -> str:
+    return _signed(value * 100, 1)
+
+
+def _bare_percent(value: float, _: Language) -> str:
+    return f"{value * 100:.1f}"
+
+
+def _gap(value: float, _: Language) -> str:
+    """A margin: points without sign, as the user set it."""
+    return f"{round(value * 100, 2):g}"
+
+
+def _p(value: float, _: Language) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def _share(value: float, _: Language) -> str:
+    """Two significant digits, so that 0.04 % does not become 0.0 %."""
+    percent = value * 100
+    if percent >= 10:
+        return f"{percent:.0f}%"
+    return f"{percent:.1f}%" if percent >= 1 else f"{percent:.2g}%"
+
+
+def _bytes(value: float, _: Language) -> str:
+    for unit, size in _SIZES:
+        if value >= size:
+            amount = value / size
+            return f"{amount:,.1f}{SPACE}{unit}" if amount < 100 else f"{amount:,.0f}{SPACE}{unit}"
+    return f"{value:,.0f}{SPACE}B"
+
+
+def _duration(value: float, language: Language) -> str:
+    hour, minute, second = ("時間", "分", "秒") if language == "ja" else (f"{SPACE}h", f"{SPACE}min", f"{SPACE}s")
+    joint = "" if language == "ja" else " "
+    if value < 10:
+        return f"{value:.1f}{second}"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole}{second}"
+    if whole < 3600:
+        rest = f"{joint}{whole % 60}{second}" if whole % 60 else ""
+        return f"{whole // 60}{minute}{rest}"
+    minutes = round(value / 60)
+    rest = f"{joint}{minutes % 60}{minute}" if minutes % 60 else ""
+    return f"{minutes // 60:,}{hour}{rest}"
+
+
+def _minutes(value: float, language: Language) -> str:
+    return _duration(value * 60, language)
+
+
+def _milliseconds(value: float, language: Language) -> str:
+    unit = "ミリ秒" if language == "ja" else f"{SPACE}ms"
+    if value < 10:
+        return f"{value:.1f}{unit}"
+    return f"{value:,.0f}{unit}" if value < 10_000 else _duration(value / 1000, language)
+
+
+def _count(value: float, _: Language) -> str:
+    return f"{value:,.0f}"
+
+
+def _loss(value: float, _: Language) -> str:
+    return f"{value:.3f}"
+
+
+def _signed_loss(value: float, _: Language) -> str:
+    return _signed(value, 3)
+
+
+def _ratio(value: float, language: Language) -> str:
+    amount = f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 10 else f"{value:,.0f}"
+    return f"{amount}{'倍' if language == 'ja' else '×'}"
+
+
+def _plain(value: float, _: Language) -> str:
+    return f"{value:g}"
+
+
+def _money(value: Mapping[str, Any], _: Language) -> str:
+    """`value`: {amount, currency}. A currency we have no sign for is written after the amount."""
+    amount, currency = value["amount"], str(value["currency"])
+    sign, digits = _CURRENCIES.get(currency, ("", 2))
+    text = f"{amount:,.{digits}f}"
+    if float(text.replace(",", "")) == 0 and amount > 0:
+        text = f"{amount:.2g}"
+    return f"{sign}{text}" if sign else f"{text}{SPACE}{currency}"
+
+
+def _text(value: Any, _: Language) -> str:
+    return str(value)
+
+
+FORMS: Mapping[str, Callable[[Any, Language], str]] = {
+    "percent": _percent,
+    "whole_percent": _whole_percent,
+    "points": _points,
+    "bare_points": _bare_points,
+    "bare_percent": _bare_percent,
+    "gap": _gap,
+    "p": _p,
+    "share": _share,
+    "bytes": _bytes,
+    "duration": _duration,
+    "minutes": _minutes,
+    "ms": _milliseconds,
+    "count": _count,
+    "loss": _loss,
+    "signed_loss": _signed_loss,
+    "ratio": _ratio,
+    "plain": _plain,
+    "money": _money,
+    "text": _text,
+}

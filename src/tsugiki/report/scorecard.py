@@ -1,0 +1,182 @@
+"""The shape of a study's scorecard.json: what it must hold, and its one byte string.
+
+Called by the study before it writes the file, by whoever rebuilds it, and by `html` before it draws the page.
+`scorecard.schema.json` beside this file is the contract with other programs. A scorecard holds more than that; the
+extensions, all optional to a reader, are:
+
+    verdict.method   the method the verdict is about                verdict.codes   [{code, values}] behind the reasons
+    against_full     margin, as a share: what the non-inferiority was tested with
+    study            purpose, owner, reviewer, criteria, created, base {name, digest, parameters, precision},
+                     design {methods, seeds, sizes, tries, cut [{what, before, after, minutes, names}]},
+                     budget {minutes, used_minutes}
+    methods[]        reasons {field: sentence} for every null, recipe {learning_rate, tries, ...},
+                     by_seed [{seed, quality}], facts {n, numbers_wrong, units_wrong, negation_wrong}, dev_loss,
+                     memory {train_bytes, inference_bytes}
+    cost             of a method: {currency, train, per_1000_answers}, amounts or null
+    learning_curve   target, reason (a code) where least_data is null; fit {formula, points [{n, estimate, low, high}]}
+    examples         [{row, prompt, reference, answers {base, <method>}, scores {base, <method>}}]
+    data_check       what data/check.py found, as its Findings.as_json() says it
+    failures [{trial, reason}]   warnings [sentence]   provenance {group: [trial id]}   versions {package: version}
+
+Never computes a number and never fills one in.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
+
+Card = Mapping[str, Any]
+
+# Fields of a method whose null wants a sentence in its `reasons`; against full fine-tuning, full has nothing to say.
+_REASONED = (
+    "against_full",
+    "trainable_share",
+    "adapter_bytes",
+    "peak_memory_bytes",
+    "train_seconds",
+    "tokens_per_second",
+    "latency",
+    "change",
+    "retention",
+    "cost",
+)
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "object": Mapping,
+    "array": (list, tuple),
+    "string": str,
+    "number": (int, float),
+    "integer": int,
+}
+
+
+def check_scorecard(card: Any) -> list[str]:
+    """What is wrong with this scorecard, one sentence each with the place; empty when it keeps the contract."""
+    problems = [f"{place or 'scorecard'} {fault}" for place, fault in _against(card, contract(), "")]
+    if problems:
+        return problems
+    return [*_unfit_numbers(card, ""), *_unordered_intervals(card, ""), *_unexplained(card), *_miscounted(card)]
+
+
+def scorecard_bytes(card: Card) -> bytes:
+    """Equal scorecards give equal bytes: sorted keys, two spaces, UTF-8, NaN refused, one newline at the end."""
+    text = json.dumps(card, ensure_ascii=False, sort_keys=True, indent=2, allow_nan=False)
+    return (text + "\n").encode("utf-8")
+
+
+@cache
+def contract() -> Mapping[str, Any]:
+    text = resources.files("tsugiki.report").joinpath("scorecard.schema.json").read_text(encoding="utf-8")
+    return json.loads(text)
+
+
+def subject(card: Card) -> Mapping[str, Any]:
+    """The method the verdict is about: the one it names, else LoRA, else the first."""
+    methods: Sequence[Mapping[str, Any]] = card["methods"]
+    wanted = card["verdict"].get("method") or "lora"
+    return next((method for method in methods if method["name"] == wanted), methods[0])
+
+
+def margin_points(card: Card, method: Mapping[str, Any]) -> float:
+    """The margin against full fine-tuning, in points: the one that was tested with, else the one set beforehand."""
+    tested = (method["against_full"] or {}).get("margin")
+    return round(tested * 100, 2) if tested is not None else criteria(card).get("margin_points", 2.0)
+
+
+def criteria(card: Card) -> Mapping[str, Any]:
+    return card.get("study", {}).get("criteria", {})
+
+
+def method_named(card: Card, name: str) -> Mapping[str, Any] | None:
+    return next((method for method in card["methods"] if method["name"] == name), None)
+
+
+def _against(value: Any, schema: Mapping[str, Any], place: str) -> Iterator[tuple[str, str]]:
+    """The part of JSON Schema that the contract uses; jsonschema is the oracle in the tests."""
+    if "$ref" in schema:
+        schema = contract()["$defs"][schema["$ref"].rpartition("/")[2]]
+    kinds = schema.get("type")
+    if kinds is not None and not any(_is(value, kind) for kind in ([kinds] if isinstance(kinds, str) else kinds)):
+        yield place, f"must be {kinds if isinstance(kinds, str) else ' or '.join(kinds)}, got {value!r:.60}"
+        return
+    if "const" in schema and value != schema["const"]:
+        yield place, f"must be {schema['const']}, got {value!r:.60}"
+    if "enum" in schema and not any(value is choice or value == choice for choice in schema["enum"]):
+        yield place, f"must be one of {schema['enum']}, got {value!r:.60}"
+    yield from _against_limits(value, schema, place)
+    if isinstance(value, Mapping):
+        for name in schema.get("required", ()):
+            if name not in value:
+                yield place, f"lacks {name}"
+        for name, inner in schema.get("properties", {}).items():
+            if name in value:
+                yield from _against(value[name], inner, f"{place}.{name}".lstrip("."))
+    elif isinstance(value, list | tuple) and "items" in schema:
+        for index, item in enumerate(value):
+            yield from _against(item, schema["items"], f"{place}[{index}]")
+
+
+def _against_limits(value: Any, schema: Mapping[str, Any], place: str) -> Iterator[tuple[str, str]]:
+    if _is(value, "number"):
+        if "minimum" in schema and not value >= schema["minimum"]:
+            yield place, f"must be at least {schema['minimum']}, got {value}"
+        if "exclusiveMinimum" in schema and not value > schema["exclusiveMinimum"]:
+            yield place, f"must be above {schema['exclusiveMinimum']}, got {value}"
+        if "maximum" in schema and not value <= schema["maximum"]:
+            yield place, f"must be at most {schema['maximum']}, got {value}"
+    if isinstance(value, str) and len(value) < schema.get("minLength", 0):
+        yield place, "must not be empty"
+    if isinstance(value, list | tuple) and len(value) < schema.get("minItems", 0):
+        yield place, f"must hold at least {schema['minItems']} items, got {len(value)}"
+
+
+def _is(value: Any, kind: str) -> bool:
+    if kind == "null":
+        return value is None
+    return isinstance(value, _KINDS[kind]) and not isinstance(value, bool)
+
+
+def _unfit_numbers(value: Any, place: str) -> Iterator[str]:
+    """NaN and infinity have no place in JSON and none on a page."""
+    for inner_place, inner in _inside(value, place):
+        if isinstance(inner, float) and not math.isfinite(inner):
+            yield f"{inner_place} must be a finite number or null, got {inner}"
+
+
+def _unordered_intervals(value: Any, place: str) -> Iterator[str]:
+    for inner_place, inner in _inside(value, place):
+        if not (isinstance(inner, Mapping) and {"estimate", "low", "high"} <= inner.keys()):
+            continue
+        low, middle, high = inner["low"], inner["estimate"], inner["high"]
+        if middle is None and "metric" in inner and not inner.get("reason"):
+            yield f"{inner_place}.estimate is null without a reason"
+        if low is not None and high is not None and low > high:
+            yield f"{inner_place} must have low <= high, got {low} and {high}"
+
+
+def _unexplained(card: Card) -> Iterator[str]:
+    for method in card["methods"]:
+        reasons = method.get("reasons", {})
+        for field in _REASONED:
+            if method[field] is None and not reasons.get(field) and (method["name"], field) != ("full", "against_full"):
+                yield f"methods.{method['name']}.{field} is null without a sentence in reasons"
+
+
+def _miscounted(card: Card) -> Iterator[str]:
+    data = card["data"]
+    if data["used"] + len(data["excluded"]) != data["rows"]:
+        yield f"data: {data['used']} used and {len(data['excluded'])} excluded rows are not {data['rows']} rows"
+
+
+def _inside(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    yield place, value
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _inside(inner, f"{place}.{name}".lstrip("."))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _inside(inner, f"{place}[{index}]")

@@ -1,0 +1,59 @@
+"""The scorecard in a few lines for a terminal.
+
+Called by the command line when a study ends. Plain text without colour or control characters, whatever stands in the
+card; the page has everything else.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+
+from tsugiki.report.figures import Language, interval, shown
+from tsugiki.report.html import headline
+from tsugiki.report.scorecard import Card, subject
+from tsugiki.report.words import name_of, say
+
+
+def render_text(card: Card) -> str:
+    """The verdict, its reasons and five lines of numbers; ends with a newline."""
+    language: Language = card["language"]
+    verdict = say(f"verdict.{card['verdict']['value']}", language)
+    lines = [f"{say('page.verdict', language)}: {verdict}", headline(card), ""]
+    lines += [f"- {reason}" for reason in card["verdict"]["reasons"]]
+    rows = list(_numbers(card))
+    width = max(columns(label) for label, _ in rows)
+    lines += ["", *(f"{label}{' ' * (width - columns(label))}  {value}" for label, value in rows)]
+    return "".join(f"{_printable(line)}\n" for line in lines)
+
+
+def columns(text: str) -> int:
+    """Cells that a terminal uses: Japanese characters take two."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def _numbers(card: Card) -> Iterator[tuple[str, str]]:
+    language, method, task = card["language"], subject(card), card["task"]
+    quality = method["quality"]
+    base = next((one["quality"]["estimate"] for one in card["reference"] if one["name"] == "base"), None)
+    yield say("text.method", language), name_of("method", method["name"], language)
+    values = {
+        "metric": name_of("metric", quality["metric"], language),
+        "value": quality["estimate"],
+        "interval": interval(quality["low"], quality["high"], "percent", language),
+        "base": base,
+    }
+    yield say("text.quality", language), say("text.quality_value", language, **values)
+    difference = (method["against_full"] or {}).get("difference") or {}
+    yield say("text.full", language), shown(difference.get("estimate"), "points", language)
+    time, memory = method["train_seconds"], method["peak_memory_bytes"]
+    yield say("text.training", language), say("text.training_value", language, seconds=time, memory=memory)
+    sizes = {"share": method["trainable_share"], "size": method["adapter_bytes"]}
+    yield say("text.share", language), say("text.share_value", language, **sizes)
+    counts = {"train": task["train"], "test": task["test"], "excluded": len(card["data"]["excluded"])}
+    yield say("text.data", language), say("text.data_value", language, **counts)
+
+
+def _printable(line: str) -> str:
+    """No control character of a data file reaches the terminal."""
+    return "".join(" " if unicodedata.category(character) in ("Cc", "Cf", "Zs") else character for character in line)

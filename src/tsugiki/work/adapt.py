@@ -1,0 +1,98 @@
+"""One adapter from a data file: `tsugiki train`. No comparison and no verdict; for these there is a study.
+
+Runs in the process of the caller. A part of the examples is held back to choose the best checkpoint; none is held back
+for a test. A killed run goes on from its checkpoint when it is started again with the same arguments.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tsugiki.config import PlanSpec, Recipe
+from tsugiki.data.check import Findings
+from tsugiki.data.shapes import Example
+from tsugiki.data.split import split
+from tsugiki.engine.adapter_files import save_adapter
+from tsugiki.engine.attach import attach
+from tsugiki.engine.base import Base, BaseSpec, live_weights_digest, load_base
+from tsugiki.engine.train import train
+from tsugiki.errors import UsageError
+from tsugiki.work.fit import manifest, plan_for, prove_untouched, step_events
+from tsugiki.work.prepare import SPLIT_SEED, DataSpec, checked, read_source, usable_examples
+from tsugiki.work.spec import Template
+from tsugiki.work.task import Emit, Task, render_for, token_lengths, tokens
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    data: DataSpec
+    base: str
+    plan: PlanSpec
+    recipe: Recipe
+    template: Template
+    dev_share: float
+
+
+def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
+    """Train and save to `out`; returns what was trained and how it went."""
+    if out.exists():
+        raise UsageError(f"{out} exists already.", fix="Name another folder with --out, or delete it.")
+    source = read_source(wanted.data)
+    emit({"event": "reading", "sentence": source.guess.sentence})
+    usable = usable_examples(source)
+    emit({"event": "phase", "phase": "load"})
+    base = load_base(BaseSpec(wanted.base, precision=wanted.recipe.precision))
+    lengths = token_lengths(base, render_for(base, wanted.template), usable)
+    findings = checked(source, usable, lengths, wanted.recipe.max_length)
+    learned, held_back = _parts(findings, wanted.dev_share)
+    task = _task(base, wanted, learned, held_back)
+    before = live_weights_digest(base)
+    plan, plan_spec = plan_for(task, wanted.plan, wanted.recipe)
+    trainable = attach(base, plan, seed=wanted.recipe.seed)
+    checkpoint = out.with_name(f".{out.name}.checkpoint")
+    found = train(
+        trainable, task.train_set, task.dev_set, wanted.recipe, on_step=step_events(emit), checkpoint=checkpoint
+    )
+    prove_untouched(base, before)
+    about = manifest(learned, wanted.recipe, wanted.template, source.table.digest)
+    size = save_adapter(trainable, out, {**about, "training": asdict(found)})
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    return {
+        "adapter": str(out),
+        "base": base.identity.name,
+        "plan": {"describe": plan.describe(), "spec": plan_spec.model_dump(mode="json")},
+        "rows": {"train": len(learned), "dev": len(held_back), "excluded": len(findings.excluded)},
+        "excluded": [asdict(exclusion) for exclusion in findings.excluded],
+        "trainable_share": trainable.trainable_share,
+        "adapter_bytes": size,
+        "training": {name: value for name, value in asdict(found).items() if name != "history"},
+    }
+
+
+def _parts(findings: Findings, dev_share: float) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """Train and dev alone: what a split would keep for the test is the dev part here."""
+    parts = split(
+        findings.examples,
+        findings.groups,
+        test_share=dev_share,
+        dev_share=0.0,
+        seed=SPLIT_SEED,
+        closed=findings.closed,
+    )
+    return (*parts.train, *parts.dev), parts.test
+
+
+def _task(base: Base, wanted: Adaptation, learned: Sequence[Example], held_back: Sequence[Example]) -> Task:
+    rendered = render_for(base, wanted.template)
+    return Task(
+        base=base,
+        rendered=rendered,
+        train=tuple(learned),
+        test=(),
+        train_set=tokens(base, rendered, learned, wanted.recipe),
+        dev_set=tokens(base, rendered, held_back, wanted.recipe),
+    )

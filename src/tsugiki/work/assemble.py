@@ -1,0 +1,241 @@
+"""From a study folder to its scorecard, as JSON and as a page: the same folder gives the same bytes, always.
+
+Called at the end of a study and by `tsugiki scorecard`. A pure function of the folder. What is missing is said; the
+verdict is `verdict.decide`'s and nobody else's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tsugiki.config import MethodName
+from tsugiki.errors import StudyError
+from tsugiki.files import write_bytes, write_text
+from tsugiki.measure.curve import Point, fit_curve
+from tsugiki.report.html import render_html
+from tsugiki.report.scorecard import check_scorecard, scorecard_bytes
+from tsugiki.report.words import reason_sentence, rule_sentence, say
+from tsugiki.work.design import curve_method
+from tsugiki.work.evidence import Evidence, read_evidence
+from tsugiki.work.summary import (
+    answers_of,
+    estimate,
+    measured_methods,
+    measured_references,
+    method_entry,
+    per_item,
+    quality_json,
+    retention_of,
+)
+from tsugiki.work.verdict import Measured, StudyNumbers, Verdict, decide
+
+Card = dict[str, Any]
+
+CURVE_POINTS = 24  # of the drawn line
+EXAMPLES = 6
+
+
+def write_scorecard(folder: Path) -> Card:
+    """Write scorecard.json and scorecard.html into the folder, and return what stands in the JSON."""
+    card = scorecard_of(read_evidence(folder))
+    faults = check_scorecard(card)
+    assert not faults, faults
+    write_bytes(folder / "scorecard.json", scorecard_bytes(card))
+    write_text(folder / "scorecard.html", render_html(card))
+    return card
+
+
+def scorecard_of(evidence: Evidence) -> Card:
+    language = evidence.intake.language
+    methods, references = measured_methods(evidence), measured_references(evidence)
+    verdict = decide(_numbers(evidence, methods, references), evidence.criteria)
+    return {
+        "schema": 1,
+        "language": language,
+        "verdict": _verdict(evidence, verdict),
+        "task": {
+            "kind": "labels" if evidence.check["closed_labels"] else "text",
+            "metric": evidence.criteria.metric,
+            **evidence.check["parts"],
+        },
+        "reference": [
+            {"name": name, "quality": quality_json(evidence, found, "trial_failed")}
+            for name, found in references.items()
+        ],
+        "methods": [method_entry(evidence, method, methods, references["base"]) for method in evidence.methods],
+        "learning_curve": _curve(evidence, methods),
+        "machine": _machine(evidence),
+        "data": {name: evidence.check[name] for name in ("rows", "used", "excluded", "digest")},
+        **_extensions(evidence, verdict),
+    }
+
+
+def _numbers(
+    evidence: Evidence, methods: Mapping[MethodName, Measured], references: Mapping[str, Measured | None]
+) -> StudyNumbers:
+    return StudyNumbers(
+        methods=methods,
+        references=references,
+        retention={method: retention_of(evidence, method) for method in methods},
+        candidate_order=_by_dev_loss(evidence, [method for method in evidence.methods if method != "full"]),
+        failed=tuple(method for method in evidence.methods if method not in methods),
+        examples=evidence.check["used"],
+        test_items=len(evidence.test),
+        test_digest=evidence.test_digest,
+        groups=evidence.groups,
+    )
+
+
+def _by_dev_loss(evidence: Evidence, methods: Sequence[MethodName]) -> tuple[MethodName, ...]:
+    """Best on dev first; methods without a result last."""
+
+    def loss(method: MethodName) -> float:
+        losses = [one["dev_loss"] for one in evidence.done(evidence.finals(method))]
+        return float(np.mean(losses)) if losses else float("inf")
+
+    return tuple(sorted(methods, key=loss))
+
+
+def _verdict(evidence: Evidence, verdict: Verdict) -> Card:
+    language = evidence.intake.language
+    return {
+        "value": verdict.value,
+        "rule": rule_sentence(verdict.rule, evidence.criteria.model_dump(mode="json"), language),
+        "reasons": [reason_sentence(code, values, language) for code, values in verdict.reasons],
+        "needed_examples": verdict.needed_examples,
+        "method": verdict.candidate,
+        "code": verdict.rule,
+        "codes": [{"code": code, "values": dict(values)} for code, values in verdict.reasons],
+    }
+
+
+def _curve(evidence: Evidence, methods: Mapping[MethodName, Measured]) -> Card | None:
+    """Null where no size below the full one was trained to its end."""
+    method = curve_method(evidence.methods)
+    trials = [trial for trial in evidence.schedule.trials if trial.rows is not None]
+    points = []
+    for size in sorted({trial.rows for trial in trials if trial.rows is not None}):
+        done = evidence.done([trial for trial in trials if trial.rows == size])
+        found = estimate(evidence, [answers_of(one) for one in done]) if done else None
+        if found is not None:
+            points.append(Point(size, found))
+    whole = methods.get(method)
+    if not points or whole is None or whole.quality is None:
+        return None
+    points.append(Point(len(evidence.train), whole.quality))
+    criteria = evidence.criteria
+    curve = fit_curve(method, points, confidence=criteria.confidence)
+    card = curve.as_json(criteria.metric, criteria.success, confidence=criteria.confidence)
+    if curve.fit is not None:
+        sizes = np.geomspace(points[0].n, 2 * points[-1].n, CURVE_POINTS).round().astype(int)
+        drawn = [(int(n), *curve.fit.quality_at(int(n), confidence=criteria.confidence)) for n in dict.fromkeys(sizes)]
+        card["fit"] |= {
+            "formula": f"{1 - curve.fit.floor:.3g} − {curve.fit.scale:.3g} · n^−{curve.fit.exponent:.3g}",
+            "points": [
+                {"n": n, "estimate": value, "low": min(low, value), "high": max(high, value)}
+                for n, value, low, high in drawn
+            ],
+        }
+    return card
+
+
+def _machine(evidence: Evidence) -> Card:
+    """The machine of the trials; a study that was resumed on another one says so in its warnings."""
+    return dict(_machines(evidence)[0])
+
+
+def _machines(evidence: Evidence) -> list[Mapping[str, Any]]:
+    found = {
+        one["machine"]["fingerprint"]: one["machine"] for one in evidence.results.values() if one and "machine" in one
+    }
+    if not found:
+        raise StudyError("No trial of this study has ended yet.", fix="Run the same `tsugiki poc` again first.")
+    return list(found.values())
+
+
+def _extensions(evidence: Evidence, verdict: Verdict) -> Card:
+    machine = _machine(evidence)
+    unfinished = [(name, one) for name, one in evidence.results.items() if one is not None and one["status"] != "done"]
+    return {
+        "study": _study(evidence),
+        "data_check": {key: value for key, value in evidence.check.items() if key != "train_groups"},
+        "examples": _examples(evidence, verdict),
+        "failures": [{"trial": name, "status": one["status"], "reason": one["reason"]} for name, one in unfinished],
+        "warnings": _warnings(evidence),
+        "provenance": _provenance(evidence),
+        "versions": machine.get("packages", {}),
+    }
+
+
+def _study(evidence: Evidence) -> Card:
+    lock, schedule = evidence.lock, evidence.schedule
+    base = {name: lock["base"][name] for name in ("name", "digest", "parameters", "architecture")}
+    finals = [trial for trial in schedule.trials if trial.kind == "train" and trial.rows is None]
+    tries = max((trial.tries for trial in schedule.trials if trial.kind == "search"), default=1)
+    return {
+        **{name: lock["intake"][name] for name in ("purpose", "owner", "reviewer", "criteria")},
+        "created": lock["created"],
+        "digest": lock["digest"],
+        "base": {**base, "precision": lock["base"]["dtype"], "template": lock["template"]},
+        "design": {
+            "methods": list(evidence.methods),
+            "seeds": sorted({trial.seed for trial in finals}),
+            "sizes": [*schedule.curve_sizes, len(evidence.train)],
+            "tries": tries,
+            "steps": schedule.steps,
+            "cut": schedule.as_json()["cuts"],
+        },
+        "budget": {
+            "minutes": lock["design"]["budget_minutes"],
+            "used_minutes": evidence.spent_seconds / 60,
+        },
+    }
+
+
+def _warnings(evidence: Evidence) -> list[str]:
+    """Measured on more than one machine: times and memory then stand side by side that should not."""
+    machines = _machines(evidence)
+    if len(machines) == 1:
+        return []
+    return [say("warning.several_machines", evidence.intake.language, count=len(machines))]
+
+
+def _provenance(evidence: Evidence) -> dict[str, list[str]]:
+    found = {"reference": ["reference"]}
+    found |= {f"methods.{method}": [trial.id for trial in evidence.finals(method)] for method in evidence.methods}
+    curve = [trial.id for trial in evidence.schedule.trials if trial.rows is not None]
+    return found | ({"learning_curve": curve} if curve else {})
+
+
+def _examples(evidence: Evidence, verdict: Verdict) -> list[Card]:
+    """A few test rows with the answers of the base and of the method in question, of every kind there is."""
+    trial = evidence.result("reference")
+    done = evidence.done(evidence.finals(verdict.candidate)) if verdict.candidate else []
+    if trial is None or not done or verdict.candidate is None:
+        return []
+    answers = {"base": answers_of(trial["references"]["base"]), verdict.candidate: answers_of(done[0])}
+    scores = {name: per_item(evidence, texts) for name, texts in answers.items()}
+    return [
+        {
+            "row": evidence.test[place].row,
+            "prompt": evidence.test[place].prompt,
+            "reference": evidence.test[place].completion,
+            "answers": {name: texts[place] for name, texts in answers.items()},
+            "scores": {name: values[place] for name, values in scores.items()},
+        }
+        for place in _telling(scores["base"], scores[verdict.candidate])
+    ]
+
+
+def _telling(base: Sequence[float], ours: Sequence[float]) -> list[int]:
+    """Places in turn of: better than the base, still wrong, worse than the base, equally good; in file order."""
+    kinds: list[list[int]] = [[], [], [], []]
+    for place, (before, after) in enumerate(zip(base, ours, strict=True)):
+        kinds[0 if after > before else 2 if after < before else 3 if after == 1 else 1].append(place)
+    longest = max(map(len, kinds), default=0)
+    in_turn = [kind[turn] for turn in range(longest) for kind in kinds if turn < len(kind)]
+    return sorted(in_turn[:EXAMPLES])

@@ -1,0 +1,99 @@
+"""A short look at the machine: what a step, an evaluation, a checkpoint and a change of adapters take per method.
+
+Runs as a process of its own (`trial`) after the reference trial and before the study is designed. Its numbers plan the
+budget (`design.calibration_of`) and serve nothing else.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from tsugiki.config import PlanSpec
+from tsugiki.engine.attach import attach
+from tsugiki.engine.batches import Encoded
+from tsugiki.engine.generate import timed_generation
+from tsugiki.engine.loss import mean_loss
+from tsugiki.engine.train import train
+from tsugiki.errors import DoesNotFit
+from tsugiki.work.fit import plan_for
+from tsugiki.work.spec import TrialSpec, scratch_folder
+from tsugiki.work.speed import BATCHES, NEW_TOKENS, RUNS
+from tsugiki.work.task import Emit, Task, open_task
+
+STEPS = 5  # the first warms up, the fourth ends with a checkpoint, the fifth with an evaluation
+SAMPLE_TOKENS = 3
+
+
+def calibrate(spec: TrialSpec, study: Path, emit: Emit) -> dict[str, Any]:
+    """Seconds. `inside` is the time since the base was open: the rest of the process is what every trial pays too."""
+    task = open_task(spec, study, emit)
+    opened = time.perf_counter()
+    dev_loss, latency = _dev_loss(task, spec), _latency(task)
+    methods: dict[str, dict[str, float]] = {}
+    unfit: dict[str, dict[str, str]] = {}
+    for plan in spec.plans:
+        emit({"event": "phase", "phase": f"calibrate {plan.method}"})
+        scratch = scratch_folder(study, spec.id) / plan.method
+        try:
+            methods[plan.method] = _method(task, plan, spec, scratch)
+        except DoesNotFit as error:
+            unfit[plan.method] = {"reason": error.problem, "fix": error.fix}
+        shutil.rmtree(scratch, ignore_errors=True)
+    return {
+        "dev_loss": dev_loss,
+        "latency": latency,
+        "methods": methods,
+        "does_not_fit": unfit,
+        "inside": time.perf_counter() - opened,
+    }
+
+
+def _dev_loss(task: Task, spec: TrialSpec) -> float:
+    started = time.perf_counter()
+    mean_loss(task.base.model, task.dev_set, micro_tokens=spec.recipe.micro_tokens)
+    return time.perf_counter() - started
+
+
+def _latency(task: Task) -> float:
+    """All latency runs of a trial, merged and unmerged, from a few tokens of each batch size."""
+    prompts = [task.rendered(example) for example in task.test]
+    total = 0.0
+    for batch in BATCHES:
+        texts = [prompts[place % len(prompts)] for place in range(batch)]
+        clock = timed_generation(task.base.model, task.base.tokenizer, texts, new_tokens=SAMPLE_TOKENS)
+        per_token = (clock[-1] - clock[0]) / (SAMPLE_TOKENS - 1)
+        total += 2 * (RUNS + 1) * (clock[0] + (NEW_TOKENS - 1) * per_token)
+    return total
+
+
+def _method(task: Task, wanted: PlanSpec, spec: TrialSpec, scratch: Path) -> dict[str, float]:
+    started = time.perf_counter()
+    plan, _ = plan_for(task, wanted, spec.recipe)
+    planned = time.perf_counter()
+    trainable = attach(task.base, plan, seed=spec.recipe.seed)
+    attached = time.perf_counter()
+    recipe = spec.recipe.model_copy(update={"max_steps": STEPS, "evaluations": 1, "checkpoint_every": STEPS - 1})
+    one_row = Encoded(task.dev_set.prompts[:1], task.dev_set.completions[:1])
+    ends: list[float] = []
+    try:
+        train(
+            trainable,
+            task.train_set,
+            one_row,
+            recipe,
+            on_step=lambda _: ends.append(time.perf_counter()),
+            checkpoint=scratch,
+        )
+    finally:
+        trainable.detach()
+    step = (ends[2] - ends[0]) / 2
+    return {
+        "plan": planned - started,
+        "attach": attached - planned,
+        "step": step,
+        "checkpoint": max(0.0, ends[3] - ends[2] - step),
+        "keep_best": max(0.0, ends[4] - ends[3] - step),
+    }

@@ -1,0 +1,306 @@
+"""Which trials a study runs: methods × seeds, a search of the learning rate, and a learning curve, within a budget.
+
+Called once per study, after the calibration; the result is kept in the study folder. A pure function: it starts
+nothing, reads no file and no clock. What does not fit is cut in a fixed order, and every cut is recorded with the
+minutes that it saves:
+
+    1  sizes of the learning curve, smallest first, down to one      4  learning rates per method, down to one
+    2  seeds of the learning curve, down to one                      5  seeds of the final trials, down to one
+    3  the last size of the learning curve                           6  optimiser steps, down to the floor
+                                                                     7  methods other than lora and full
+
+Never cut: the base and the k-shot prompt as references, lora and full (where asked for) with one seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from tsugiki.config import Design, MethodName, Recipe
+
+Kind = Literal["reference", "search", "train"]
+Measurement = Literal["retention", "latency", "change"]
+
+REFERENCE = "reference"  # the one trial without a method
+STEP_FLOOR = 60  # below this a few hundred rows are not learned at the usual rates
+FEWEST_STEPS = 300  # fewer than about 200 rows: count steps, not epochs (T-Few, papers.md section 10)
+SMALLEST_SIZE = 8  # a training set below one batch says nothing about the learning curve
+CHANGES = 16  # times that adapters are attached or detached while the change cost is measured
+KEPT_METHODS: tuple[MethodName, ...] = ("lora", "full")
+ALL_MEASUREMENTS: tuple[Measurement, ...] = ("retention", "latency", "change")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds that one method takes on this machine, from the calibration."""
+
+    start: float = 0.0  # a process of its own: imports, base, parts
+    step: float = 0.0  # one optimiser step
+    dev_loss: float = 0.0  # one pass over the dev set, the best parts kept
+    checkpoint: float = 0.0
+    answer: float = 0.0  # the whole test set
+    retention: float = 0.0
+    speed: float = 0.0  # latency and change cost
+
+
+@dataclass(frozen=True)
+class Calibration:
+    reference: float  # seconds that the reference trial took: it runs before the calibration
+    methods: Mapping[MethodName, Cost]
+
+
+def calibration_of(measured: Mapping[str, Any], reference: Mapping[str, Any]) -> Calibration:
+    """From the results of the calibration and of the reference trial, which has answered the whole test set already.
+
+    A method that did not fit costs nothing: it is not tried. Without a reference the answers are not counted.
+    """
+    opened = measured["wall_seconds"] - measured["inside"]
+    took = reference.get("seconds", {})
+    methods: dict[MethodName, Cost] = dict.fromkeys(measured["does_not_fit"], Cost())
+    for method, one in measured["methods"].items():
+        methods[method] = Cost(
+            start=opened + one["plan"] + one["attach"],
+            step=one["step"],
+            dev_loss=measured["dev_loss"] + one["keep_best"],
+            checkpoint=one["checkpoint"],
+            answer=took.get("base", 0.0),
+            retention=took.get("retention", 0.0),
+            speed=measured["latency"] + CHANGES * one["attach"],
+        )
+    return Calibration(reference=reference["wall_seconds"], methods=methods)
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    id: str
+    kind: Kind
+    seconds: float
+    method: MethodName | None = None
+    seed: int = 0
+    rows: int | None = None  # None: all training rows
+    steps: int = 0
+    tries: int = 0
+    measurements: tuple[Measurement, ...] = ()
+    essential: bool = False  # runs even when the budget is used up
+
+
+@dataclass(frozen=True)
+class Cut:
+    """`what` went from `before` to `after` (counts; for methods, how many), which saves `minutes`."""
+
+    what: Literal["curve_sizes", "curve_seeds", "tries", "seeds", "steps", "methods"]
+    before: int
+    after: int
+    minutes: float
+    names: tuple[str, ...] = ()  # the methods that were cut
+
+
+@dataclass(frozen=True)
+class Schedule:
+    trials: tuple[PlannedTrial, ...]
+    cuts: tuple[Cut, ...]
+    minutes: float  # predicted, all trials together
+    budget_minutes: float  # what was left for the trials when the schedule was made
+    steps: int
+    curve_sizes: tuple[int, ...]
+
+    @property
+    def fits(self) -> bool:
+        return self.minutes <= self.budget_minutes
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "fits": self.fits}
+
+
+def schedule_from_json(value: Mapping[str, Any]) -> Schedule:
+    """Back from the study folder: what was once designed is not designed again."""
+    trials = tuple(PlannedTrial(**{**trial, "measurements": tuple(trial["measurements"])}) for trial in value["trials"])
+    cuts = tuple(Cut(**{**cut, "names": tuple(cut["names"])}) for cut in value["cuts"])
+    rest = {name: value[name] for name in ("minutes", "budget_minutes", "steps")}
+    return Schedule(trials=trials, cuts=cuts, curve_sizes=tuple(value["curve_sizes"]), **rest)
+
+
+@dataclass(frozen=True)
+class _Outline:
+    """The knobs that the budget can turn."""
+
+    methods: tuple[MethodName, ...]
+    seeds: int
+    curve_sizes: tuple[int, ...]
+    curve_seeds: int
+    tries: int
+    steps: int
+
+
+def design_study(
+    design: Design, recipe: Recipe, *, rows: int, calibration: Calibration, budget_minutes: float
+) -> Schedule:
+    """The trials in the order they run. `rows` is the full training size, `budget_minutes` what they may take."""
+    outline = _Outline(
+        methods=design.methods,
+        seeds=design.seeds,
+        curve_sizes=curve_sizes(rows, design.curve_sizes),
+        curve_seeds=design.seeds if design.curve_sizes else 0,
+        tries=design.tries,
+        steps=steps_for(rows, recipe.batch_size),
+    )
+    price = _Price(calibration, recipe)
+    outline, cuts = _fit(outline, price, budget_minutes * 60)
+    trials = tuple(_trials(outline, price))
+    return Schedule(
+        trials=trials,
+        cuts=cuts,
+        minutes=sum(trial.seconds for trial in trials) / 60,
+        budget_minutes=budget_minutes,
+        steps=outline.steps,
+        curve_sizes=outline.curve_sizes,
+    )
+
+
+def steps_for(rows: int, batch_size: int) -> int:
+    """Optimiser steps: five passes over the first 500 rows, two over the rest, and never fewer than 300 steps."""
+    examples_seen = 5 * min(rows, 500) + 2 * max(0, rows - 500)
+    return max(FEWEST_STEPS, math.ceil(examples_seen / batch_size))
+
+
+def search_steps(steps: int) -> int:
+    """A try is a third of a final run: long enough to rank rates, too short to be a result."""
+    return max(STEP_FLOOR // 2, steps // 3)
+
+
+def curve_sizes(rows: int, count: int) -> tuple[int, ...]:
+    """Up to `count` sizes below `rows`, each half of the next: n/8, n/4, n/2."""
+    halves = (rows // 2**power for power in range(count, 0, -1))
+    return tuple(size for size in halves if size >= SMALLEST_SIZE)
+
+
+@dataclass(frozen=True)
+class _Price:
+    """Seconds of a trial, from the calibration."""
+
+    calibration: Calibration
+    recipe: Recipe
+
+    def search(self, method: MethodName, tries: int, steps: int) -> float:
+        cost = self.calibration.methods[method]
+        return cost.start + tries * self._training(cost, search_steps(steps))
+
+    def train(self, method: MethodName, steps: int, measurements: tuple[Measurement, ...]) -> float:
+        cost = self.calibration.methods[method]
+        measuring = {"retention": cost.retention, "latency": cost.speed}
+        measured = sum(measuring.get(one, 0.0) for one in measurements)
+        return cost.start + self._training(cost, steps) + cost.answer + measured
+
+    def _training(self, cost: Cost, steps: int) -> float:
+        """An early stop saves time that is not counted on."""
+        checkpoints = steps / self.recipe.checkpoint_every
+        return steps * cost.step + self.recipe.evaluations * cost.dev_loss + checkpoints * cost.checkpoint
+
+    def of(self, outline: _Outline) -> float:
+        return sum(trial.seconds for trial in _trials(outline, self))
+
+
+def _trials(outline: _Outline, price: _Price) -> Iterator[PlannedTrial]:
+    """What decides comes first, so that a study that runs out of time has lost the least."""
+    yield PlannedTrial(REFERENCE, "reference", price.calibration.reference, essential=True)
+    if outline.tries > 1:
+        for method in outline.methods:
+            seconds = price.search(method, outline.tries, outline.steps)
+            steps = search_steps(outline.steps)
+            yield PlannedTrial(f"search-{method}", "search", seconds, method, steps=steps, tries=outline.tries)
+    for seed in range(outline.seeds):
+        for method in _kept_first(outline.methods):
+            yield _final(outline, price, method, seed)
+    for seed in range(outline.curve_seeds if outline.curve_sizes else 0):
+        for size in outline.curve_sizes:
+            method = curve_method(outline.methods)
+            seconds = price.train(method, outline.steps, ())
+            name = f"{method}-n{size}-s{seed}"
+            yield PlannedTrial(name, "train", seconds, method, seed, size, outline.steps)
+
+
+def _final(outline: _Outline, price: _Price, method: MethodName, seed: int) -> PlannedTrial:
+    """Latency and change cost do not depend on the seed: they are measured once per method."""
+    measurements: tuple[Measurement, ...] = ALL_MEASUREMENTS if seed == 0 else ("retention",)
+    return PlannedTrial(
+        id=f"{method}-s{seed}",
+        kind="train",
+        seconds=price.train(method, outline.steps, measurements),
+        method=method,
+        seed=seed,
+        steps=outline.steps,
+        measurements=measurements,
+        essential=seed == 0 and method in _kept(outline.methods),
+    )
+
+
+def curve_method(methods: tuple[MethodName, ...]) -> MethodName:
+    return "lora" if "lora" in methods else methods[0]
+
+
+def _kept(methods: tuple[MethodName, ...]) -> tuple[MethodName, ...]:
+    return tuple(method for method in methods if method in KEPT_METHODS) or methods[:1]
+
+
+def _kept_first(methods: tuple[MethodName, ...]) -> tuple[MethodName, ...]:
+    return _kept(methods) + tuple(method for method in methods if method not in _kept(methods))
+
+
+def _fit(outline: _Outline, price: _Price, budget: float) -> tuple[_Outline, tuple[Cut, ...]]:
+    cuts: list[Cut] = []
+    while price.of(outline) > budget:
+        what, after = next(_possible_cuts(outline, price, budget), ("", outline))
+        if after is outline:
+            break
+        saved = (price.of(outline) - price.of(after)) / 60
+        _record(cuts, what, outline, after, saved)
+        outline = after
+    return outline, tuple(cuts)
+
+
+def _possible_cuts(outline: _Outline, price: _Price, budget: float) -> Iterator[tuple[str, _Outline]]:
+    """What can still be cut, in the fixed order; nothing at the floor."""
+    if len(outline.curve_sizes) > 1:
+        yield "curve_sizes", replace(outline, curve_sizes=outline.curve_sizes[1:])
+    if outline.curve_sizes and outline.curve_seeds > 1:
+        yield "curve_seeds", replace(outline, curve_seeds=outline.curve_seeds - 1)
+    if outline.curve_sizes:
+        yield "curve_sizes", replace(outline, curve_sizes=(), curve_seeds=0)
+    if outline.tries > 1:
+        yield "tries", replace(outline, tries=outline.tries - 1)
+    if outline.seeds > 1:
+        yield "seeds", replace(outline, seeds=outline.seeds - 1)
+    if outline.steps > STEP_FLOOR:
+        yield "steps", replace(outline, steps=_most_steps(outline, price, budget))
+    extra = [method for method in outline.methods if method not in _kept(outline.methods)]
+    if extra:
+        yield "methods", replace(outline, methods=tuple(method for method in outline.methods if method != extra[-1]))
+
+
+def _most_steps(outline: _Outline, price: _Price, budget: float) -> int:
+    """As many steps as fit, at least the floor; the time of a trial is linear in its steps."""
+    at_floor = price.of(replace(outline, steps=STEP_FLOOR))
+    per_step = (price.of(outline) - at_floor) / (outline.steps - STEP_FLOOR)
+    if at_floor >= budget or per_step <= 0:
+        return STEP_FLOOR
+    return min(outline.steps - 1, STEP_FLOOR + int((budget - at_floor) / per_step))
+
+
+def _record(cuts: list[Cut], what: Any, before: _Outline, after: _Outline, minutes: float) -> None:
+    """One line per knob: a knob that is turned several times keeps its first and its last position."""
+    names = tuple(method for method in before.methods if method not in after.methods)
+    for place, cut in enumerate(cuts):
+        if cut.what == what:
+            cuts[place] = replace(
+                cut, after=_position(what, after), minutes=cut.minutes + minutes, names=cut.names + names
+            )
+            return
+    cuts.append(Cut(what, _position(what, before), _position(what, after), minutes, names))
+
+
+def _position(what: str, outline: _Outline) -> int:
+    value = getattr(outline, what)
+    return value if isinstance(value, int) else len(value)

@@ -1,0 +1,108 @@
+"""An adapter against its base on a data file: `tsugiki evaluate`.
+
+Runs in the process of the caller. Rows that the adapter was trained on are left out and counted, for quality on them
+says nothing. Both sides answer the same prompts with the same limits, and are compared item by item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tsugiki.config import MetricName
+from tsugiki.data.check import Findings, check
+from tsugiki.data.shapes import Example
+from tsugiki.engine.adapter_files import load_adapter, read_manifest
+from tsugiki.engine.base import BaseSpec, load_base
+from tsugiki.errors import AdapterError, DataError
+from tsugiki.measure.metrics import quality, scores_of
+from tsugiki.measure.stats import paired_difference, superiority, unmeasured
+from tsugiki.work.assess import answer_all, answer_shape, facts
+from tsugiki.work.prepare import DataSpec, Source, read_source
+from tsugiki.work.spec import Template
+from tsugiki.work.task import Emit, render_for
+
+TOO_FEW = "too few rows to estimate"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    adapter: Path
+    data: DataSpec
+    metric: MetricName
+    base: str | None = None  # None: by the name that the adapter was trained with
+    confidence: float = 0.95
+
+
+def evaluate_adapter(wanted: Evaluation, emit: Emit) -> dict[str, Any]:
+    about = read_manifest(wanted.adapter) or {}
+    source = read_source(wanted.data)
+    emit({"event": "reading", "sentence": source.guess.sentence})
+    findings = check(source.examples, excluded=source.guess.excluded)
+    test, seen = _unseen(findings, source, about)
+    emit({"event": "phase", "phase": "load"})
+    base = load_base(BaseSpec(wanted.base or _base_name(wanted.adapter, about)))
+    template: Template = about.get("template", "plain")
+    rendered = render_for(base, template)
+    prompts, shape = [rendered(example) for example in test], answer_shape(base.tokenizer, test)
+    emit({"event": "phase", "phase": "answer base"})
+    before = answer_all(base.model, base.tokenizer, prompts, shape)
+    trainable = load_adapter(base, wanted.adapter)
+    emit({"event": "phase", "phase": "answer"})
+    after = answer_all(trainable.model, base.tokenizer, prompts, shape)
+    return {
+        "adapter": str(wanted.adapter),
+        "base": base.identity.name,
+        "plan": trainable.plan.describe(),
+        "rows": {"tested": len(test), "trained_on": seen, "excluded": len(findings.excluded)},
+        **_compared(wanted, findings, test, before, after),
+    }
+
+
+def _unseen(findings: Findings, source: Source, about: Mapping[str, Any]) -> tuple[tuple[Example, ...], int]:
+    trained = set(about.get("train_rows", ())) if about.get("data_digest") == source.table.digest else set()
+    test = tuple(example for example in findings.examples if example.row not in trained)
+    if not test:
+        raise DataError(
+            f"None of the {findings.rows} rows of {source.spec.path.name} can be used for a test: {len(trained)} were "
+            f"trained on, {len(findings.excluded)} are excluded.",
+            fix="Pass rows that the adapter has not seen.",
+        )
+    return test, len(findings.examples) - len(test)
+
+
+def _base_name(adapter: Path, about: Mapping[str, Any]) -> str:
+    name = about.get("base", {}).get("name")
+    if name is None:
+        raise AdapterError(f"{adapter} does not say which base it belongs to.", fix="Name the base with --base.")
+    return str(name)
+
+
+def _compared(
+    wanted: Evaluation, findings: Findings, test: Sequence[Example], before: Sequence[str], after: Sequence[str]
+) -> dict[str, Any]:
+    references = [example.completion for example in test]
+    group_of = {example.row: group for example, group in zip(findings.examples, findings.groups, strict=True)}
+    groups = [group_of[example.row] for example in test]
+
+    def measured(answers: Sequence[str]) -> dict[str, Any]:
+        found = quality(wanted.metric, [answers], references, confidence=wanted.confidence, groups=groups)
+        return unmeasured(wanted.metric, TOO_FEW, n=len(test)) if found is None else found.as_json(wanted.metric)
+
+    ours, theirs = (scores_of(wanted.metric, answers, references) for answers in (after, before))
+    difference = paired_difference([ours], [theirs], confidence=wanted.confidence, groups=groups)
+    return {
+        "quality": measured(after),
+        "base_quality": measured(before),
+        "difference": unmeasured(wanted.metric, TOO_FEW, n=len(test))
+        if difference is None
+        else difference.as_json(wanted.metric),
+        "p": superiority([ours], [theirs], groups=groups),
+        "facts": facts(after, references),
+        "predictions": [
+            {"row": example.row, "expected": example.completion, "base": base, "predicted": answer}
+            for example, base, answer in zip(test, before, after, strict=True)
+        ],
+    }

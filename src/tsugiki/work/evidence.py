@@ -1,0 +1,99 @@
+"""Everything that a study folder holds, read once: the ground that the scorecard stands on.
+
+Called by `assemble`. Reads only what is inside the folder; no clock, no machine, no package version of today.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tsugiki.config import Criteria, Intake, MethodName, parse
+from tsugiki.data.shapes import Example
+from tsugiki.errors import StudyError
+from tsugiki.fingerprint import digest_file
+from tsugiki.work.design import PlannedTrial, Schedule, schedule_from_json
+from tsugiki.work.examples import read_examples
+from tsugiki.work.lock import read_lock, study_file
+from tsugiki.work.prepare import TEST, TRAIN, read_check
+from tsugiki.work.spec import CALIBRATION, INSPECTION, read_result
+
+Result = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    lock: Mapping[str, Any]
+    intake: Intake
+    check: Mapping[str, Any]
+    schedule: Schedule
+    results: Mapping[str, Result | None]  # by trial id, in the order of the schedule
+    train: tuple[Example, ...]
+    test: tuple[Example, ...]
+    test_digest: str
+    groups: tuple[Hashable, ...]
+    spent_seconds: float
+
+    @property
+    def criteria(self) -> Criteria:
+        return self.intake.criteria
+
+    @property
+    def references(self) -> list[str]:
+        return [example.completion for example in self.test]
+
+    @property
+    def methods(self) -> tuple[MethodName, ...]:
+        """In the order of the design, without those that the budget cut."""
+        planned = {trial.method for trial in self.schedule.trials}
+        return tuple(method for method in self.lock["design"]["methods"] if method in planned)
+
+    def finals(self, method: MethodName) -> list[PlannedTrial]:
+        return [
+            trial
+            for trial in self.schedule.trials
+            if trial.kind == "train" and trial.method == method and trial.rows is None
+        ]
+
+    def done(self, trials: Sequence[PlannedTrial]) -> list[Result]:
+        """Results of those trials that ended, answered every test item, and did so on this study's test set."""
+        found = [self.results[trial.id] for trial in trials]
+        return [one for one in found if one is not None and one["status"] == "done"]
+
+    def result(self, trial: str) -> Result | None:
+        found = self.results.get(trial)
+        return found if found is not None and found["status"] == "done" else None
+
+
+def read_evidence(folder: Path) -> Evidence:
+    lock, check = read_lock(folder), read_check(folder)
+    schedule_file = folder / "schedule.json"
+    if check is None or not schedule_file.is_file():
+        raise StudyError(
+            f"The study in {folder} has not come to its first trial yet.", fix="Run the same `tsugiki poc` again first."
+        )
+    schedule = schedule_from_json(json.loads(schedule_file.read_text(encoding="utf-8")))
+    results = {trial.id: read_result(folder, trial.id) for trial in schedule.trials}
+    test = read_examples(folder / TEST)
+    everything = [*results.values(), *(read_result(folder, name) for name in (INSPECTION, CALIBRATION))]
+    return Evidence(
+        lock=lock,
+        intake=parse(Intake, lock["intake"], source=str(study_file(folder))),
+        check=check,
+        schedule=schedule,
+        results=results,
+        train=read_examples(folder / TRAIN),
+        test=test,
+        test_digest=digest_file(folder / TEST),
+        groups=_groups(check, test),
+        spent_seconds=sum(float(one.get("wall_seconds", 0.0)) for one in everything if one is not None),
+    )
+
+
+def _groups(check: Mapping[str, Any], test: Sequence[Example]) -> tuple[Hashable, ...]:
+    """Items that are nearly the same count as one draw in every interval."""
+    group_of = {row: number for number, rows in enumerate(check["groups"]) for row in rows}
+    return tuple(group_of.get(example.row, f"row {example.row}") for example in test)

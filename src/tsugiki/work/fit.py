@@ -1,0 +1,189 @@
+"""Training inside a trial: the search of a learning rate on dev, and the run whose numbers go on the scorecard.
+
+Called by `trial` in a process of its own. Order matters and is the same for every method: load, digest of the base,
+attach, train, prove the base untouched, save the adapter, and only then evaluate and measure, so that a crash in an
+evaluation costs no training.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tsugiki.config import PlanSpec, Recipe
+from tsugiki.data.shapes import Example
+from tsugiki.engine.adapter_files import save_adapter
+from tsugiki.engine.attach import Trainable, attach
+from tsugiki.engine.base import Base, live_weights_digest
+from tsugiki.engine.gradients import choose_blocks
+from tsugiki.engine.plan import Plan, make_plan
+from tsugiki.engine.train import Step, train
+from tsugiki.errors import DoesNotFit, TrainingError
+from tsugiki.files import write_json
+from tsugiki.fingerprint import digest_file
+from tsugiki.measure.meter import Meter
+from tsugiki.work.assess import answer_all, answer_shape, general_losses, scored
+from tsugiki.work.choose import best_try
+from tsugiki.work.prepare import read_check
+from tsugiki.work.spec import Template, TrialSpec, adapter_folder, scratch_folder
+from tsugiki.work.speed import change_cost, latencies
+from tsugiki.work.task import Emit, Task, open_task
+
+Values = dict[str, Any]
+
+
+def search_rate(spec: TrialSpec, study: Path, emit: Emit) -> Values:
+    """Every rate from the same base, plan and seed; a try that diverges is a try that lost."""
+    task = open_task(spec, study, emit)
+    plan, _ = plan_for(task, spec.plan, spec.recipe)
+    scratch = scratch_folder(study, spec.id)
+    tries = _finished_tries(scratch)
+    for number, rate in enumerate(spec.learning_rates[len(tries) :], start=len(tries)):
+        emit({"event": "phase", "phase": "try", "number": number + 1, "of": len(spec.learning_rates), "rate": rate})
+        tries.append(_one_try(task, plan, spec, rate, scratch / f"try-{number}", emit))
+        write_json(scratch / "tries.json", tries)
+    best = best_try(tries)
+    if best is None:
+        rates = ", ".join(f"{rate:g}" for rate in spec.learning_rates)
+        raise TrainingError(
+            f"None of the learning rates {rates} could be trained: {tries[-1]['reason']}",
+            fix="Look at the data, or leave this method out.",
+        )
+    return {"learning_rate": best["learning_rate"], "dev_loss": best["dev_loss"], "tries": tries}
+
+
+def train_and_measure(spec: TrialSpec, study: Path, emit: Emit) -> Values:
+    task = open_task(spec, study, emit)
+    base_before = live_weights_digest(task.base)
+    meter = Meter(device=_Cuda(task.base.device) if task.base.device.type == "cuda" else None)
+    with meter.phase("train"):
+        plan, plan_spec = plan_for(task, spec.plan, spec.recipe)
+        trainable = attach(task.base, plan, seed=spec.recipe.seed)
+        checkpoint = scratch_folder(study, spec.id) / "checkpoint"
+        found = train(
+            trainable, task.train_set, task.dev_set, spec.recipe, on_step=step_events(emit), checkpoint=checkpoint
+        )
+    prove_untouched(task.base, base_before)
+    folder = adapter_folder(study, spec.id)
+    size = save_adapter(trainable, folder, _manifest(task, spec, study))
+    emit({"event": "phase", "phase": "answer"})
+    shape, prompts = answer_shape(task.base.tokenizer, task.train), [task.rendered(example) for example in task.test]
+    with meter.phase("answer"):
+        answers = answer_all(trainable.model, task.base.tokenizer, prompts, shape)
+    values = _measured(task, trainable, spec, folder, emit)
+    prove_untouched(task.base, base_before)
+    return {
+        "method": spec.plan.method,
+        "seed": spec.recipe.seed,
+        "rows": len(task.train_set),
+        "test_digest": digest_file(study / spec.test),
+        "plan": {"describe": plan.describe(), "spec": plan_spec.model_dump(mode="json")},
+        "trainable_parameters": trainable.trainable_parameters,
+        "trainable_share": trainable.trainable_share,
+        "training": asdict(found),
+        "dev_loss": found.best_dev_loss,
+        "base_weights": base_before,
+        "adapter": folder.relative_to(study).as_posix(),
+        "adapter_bytes": size,
+        "memory": {
+            "train_bytes": meter.phases["train"].peak_memory_bytes,
+            "inference_bytes": meter.phases["answer"].peak_memory_bytes,
+            "method": meter.phases["train"].memory_method,
+        },
+        "answer_seconds": meter.phases["answer"].seconds,
+        **scored(task.test, answers),
+        **values,
+    }
+
+
+def plan_for(task: Task, wanted: PlanSpec, recipe: Recipe) -> tuple[Plan, PlanSpec]:
+    """The plan on this base, and its spec with the blocks that 'auto' stands for; chosen on training rows only."""
+    resolved = choose_blocks(task.base, task.train_set, wanted, micro_tokens=recipe.micro_tokens)
+    return make_plan(task.base.model, resolved), resolved
+
+
+class _Cuda:
+    """Torch's own peak counters, for the meter."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def reset_peak(self) -> None:
+        torch.cuda.reset_peak_memory_stats(self.device)
+
+    def peak_bytes(self) -> int:
+        return torch.cuda.max_memory_allocated(self.device)
+
+    def synchronize(self) -> None:
+        torch.cuda.synchronize(self.device)
+
+
+def step_events(emit: Emit) -> Callable[[Step], None]:
+    return lambda step: emit({"event": "step", **asdict(step)})
+
+
+def prove_untouched(base: Base, before: str) -> None:
+    assert live_weights_digest(base) == before, "the frozen base has changed"
+
+
+def _one_try(task: Task, plan: Plan, spec: TrialSpec, rate: float, checkpoint: Path, emit: Emit) -> Values:
+    recipe = spec.recipe.model_copy(update={"learning_rate": rate})
+    trainable = attach(task.base, plan, seed=recipe.seed)
+    try:
+        found = train(trainable, task.train_set, task.dev_set, recipe, on_step=step_events(emit), checkpoint=checkpoint)
+    except DoesNotFit:
+        raise
+    except TrainingError as error:
+        return {"learning_rate": rate, "dev_loss": None, "reason": error.problem}
+    finally:
+        trainable.detach()
+    return {
+        "learning_rate": rate,
+        "dev_loss": found.best_dev_loss,
+        "steps": found.steps,
+        "best_step": found.best_step,
+        "seconds": found.seconds,
+    }
+
+
+def _finished_tries(scratch: Path) -> list[Values]:
+    path = scratch / "tries.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+
+
+def _manifest(task: Task, spec: TrialSpec, study: Path) -> Values:
+    check = read_check(study)
+    assert check is not None, "a trial without data"
+    return {**manifest(task.train, spec.recipe, spec.template, check["digest"]), "trial": spec.id}
+
+
+def manifest(train: Sequence[Example], recipe: Recipe, template: Template, data_digest: str) -> Values:
+    """What the engine cannot know about an adapter: how it was trained, and on which rows of which file."""
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "template": template,
+        "data_digest": data_digest,
+        "train_rows": [example.row for example in train],
+    }
+
+
+def _measured(task: Task, trainable: Trainable, spec: TrialSpec, folder: Path, emit: Emit) -> Values:
+    """Retention, speed and change cost; afterwards nothing is attached to the base any more."""
+    values: Values = {}
+    if "retention" in spec.measurements:
+        emit({"event": "phase", "phase": "retention"})
+        values["general"] = general_losses(trainable.model, task.base.tokenizer, micro_tokens=spec.recipe.micro_tokens)
+    if "latency" in spec.measurements:
+        emit({"event": "phase", "phase": "latency"})
+        values["latency"] = latencies(trainable, [task.rendered(example) for example in task.test])
+        values["mergeable"] = trainable.plan.mergeable
+    trainable.detach()
+    if "change" in spec.measurements:
+        emit({"event": "phase", "phase": "change"})
+        values["change"] = change_cost(task.base, folder)
+    return values

@@ -1,0 +1,125 @@
+"""The intake: purpose, criteria, owner and reviewer, asked before anything is trained.
+
+Called by the `poc` command: read from a YAML file, or asked for one question at a time; `starter` is the file to fill
+in. The questions and the comments of the starter are the descriptions of the fields in `config`. Never invents an
+answer that has no default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from tsugiki.config import Criteria, Intake, parse
+from tsugiki.errors import UsageError
+
+Ask = Callable[[str, str | None], str]  # question, default -> answer
+Tell = Callable[[str], None]
+
+STARTER_HEAD = """\
+# The intake of a study. Fill in every line without a value, then run:
+#   tsugiki poc DATA --base BASE --out FOLDER --intake THIS_FILE
+# It is locked into the study: what counts as success is fixed before anything is trained.
+"""
+
+
+def read_intake(path: Path) -> Intake:
+    return parse(Intake, _without_blanks(_read_yaml(path)), source=str(path))
+
+
+def starter() -> str:
+    """A YAML file with every question as a comment; what has a default shows it."""
+    lines = [STARTER_HEAD]
+    for name, field in Intake.model_fields.items():
+        lines.append(f"# {field.description}")
+        if name == "criteria":
+            lines.append("criteria:")
+            lines += [line for key, inner in Criteria.model_fields.items() for line in _starter_lines(key, inner)]
+        else:
+            lines.append(f"{name}:{_default_text(field)}")
+    return "\n".join(lines) + "\n"
+
+
+def ask_intake(ask: Ask, tell: Tell) -> Intake:
+    """One question per field of the intake and of what decides; a refused set is asked again, answers kept."""
+    answers: dict[str, str] = {}
+    while True:
+        for name, field in _questions().items():
+            answers[name] = ask(f"{name} ({field.description})", answers.get(name, _default(field)))
+        try:
+            return parse(Intake, _nested(answers), source="intake")
+        except UsageError as error:
+            tell(str(error))
+
+
+def intake_needed() -> UsageError:
+    """What to pass when nobody is there to be asked."""
+    return UsageError(
+        "The intake (purpose, criteria, owner, reviewer) is needed and there is no terminal to ask for it.",
+        fix="Write a starter with `tsugiki poc --write-intake intake.yaml`, fill it in and pass --intake intake.yaml.",
+    )
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UsageError(
+            f"The intake {path} cannot be read: {error.strerror}.", fix="Pass an existing YAML file to --intake."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"The intake {path} is not UTF-8 (byte {error.start}).", fix="Save it as UTF-8.") from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" in line {where.line + 1}" if where else ""
+        raise UsageError(
+            f"The intake {path} is not YAML{line}.", fix="Compare it with `tsugiki poc --write-intake FILE`."
+        ) from None
+    if not isinstance(value, dict):
+        raise UsageError(
+            f"The intake {path} must hold keys and values, got {type(value).__name__}.",
+            fix="Write a starter with `tsugiki poc --write-intake FILE` and fill it in.",
+        )
+    return value
+
+
+def _without_blanks(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A line left empty is a missing answer, not an answer of null."""
+    kept = {key: _without_blanks(inner) if isinstance(inner, dict) else inner for key, inner in value.items()}
+    return {str(key): inner for key, inner in kept.items() if inner is not None}
+
+
+def _starter_lines(name: str, field: FieldInfo) -> list[str]:
+    return [f"  # {field.description}", f"  {name}:{_default_text(field)}"]
+
+
+def _default_text(field: FieldInfo) -> str:
+    return "" if field.default is PydanticUndefined else f" {field.default}"
+
+
+def _questions() -> dict[str, FieldInfo]:
+    """The other criteria keep their defaults unless a file says otherwise."""
+    asked = {name: field for name, field in Intake.model_fields.items() if name != "criteria"}
+    return asked | {name: Criteria.model_fields[name] for name in ("metric", "success", "withdraw")}
+
+
+def _nested(answers: Mapping[str, str]) -> dict[str, Any]:
+    numbers = {name: _number(name, answers[name]) for name in ("success", "withdraw")}
+    outer = {name: answer for name, answer in answers.items() if name in Intake.model_fields}
+    return {**outer, "criteria": {"metric": answers["metric"], **numbers}}
+
+
+def _default(field: FieldInfo) -> str | None:
+    return None if field.default is PydanticUndefined else str(field.default)
+
+
+def _number(name: str, answer: str) -> float:
+    try:
+        return float(answer)
+    except ValueError:
+        raise UsageError(f"{name} must be a number from 0 to 1, got {answer!r}.", fix="Answer again.") from None

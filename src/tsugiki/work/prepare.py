@@ -1,0 +1,160 @@
+"""From the user's data file to what a study trains and tests on, written into the study folder.
+
+Called by `study` before anything is trained, and by `tsugiki train`. The rows that are not used are listed with their
+reasons in data/check.json; the parts are data/train.jsonl, dev.jsonl and test.jsonl. Holds no model: the tokens of a
+row were counted by the inspection.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tsugiki.config import Design, MetricName
+from tsugiki.data.check import Findings, Limits, check
+from tsugiki.data.read import Table, read_table
+from tsugiki.data.shapes import Columns, Example, Guess, to_examples
+from tsugiki.data.split import Splits, nested_subsets, split, split_by_column
+from tsugiki.errors import DataError
+from tsugiki.files import write_json
+from tsugiki.work.examples import read_examples, write_examples
+
+ALL, TRAIN, DEV, TEST = "data/examples.jsonl", "data/train.jsonl", "data/dev.jsonl", "data/test.jsonl"
+CHECK = "data/check.json"
+GROUP_COLUMN = "group"  # taken where a table has it and the user has named no other
+SPLIT_SEED = 0
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """The data file and what the user said about its columns."""
+
+    path: Path
+    columns: Columns = field(default_factory=Columns)
+    sheet: str | None = None
+    split_column: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """The data file as it was read; nothing checked yet but its form."""
+
+    spec: DataSpec
+    table: Table
+    examples: tuple[Example, ...]
+    guess: Guess
+
+    def as_lock(self) -> dict[str, Any]:
+        return {
+            "file": self.spec.path.name,
+            "digest": self.table.digest,
+            "sheet": self.spec.sheet,
+            "columns": list(self.guess.columns),
+            "split_column": self.spec.split_column,
+        }
+
+
+def read_source(spec: DataSpec) -> Source:
+    table = read_table(spec.path, sheet=spec.sheet)
+    columns = spec.columns
+    if columns.group is None and GROUP_COLUMN in table.columns:
+        columns = Columns(columns.prompt, columns.completion, GROUP_COLUMN)
+    examples, guess = to_examples(table, columns)
+    return Source(spec, table, examples, guess)
+
+
+def study_examples(source: Source, design: Design, metric: MetricName) -> tuple[Example, ...]:
+    """The usable rows; refuses what a study could not split or score later, before any base is loaded."""
+    from tsugiki.measure.metrics import scores_of  # not at the top: a trial imports this file and measures its memory
+
+    findings = _usable(source)
+    _split(source, findings, design)
+    completions = [example.completion for example in findings.examples]
+    scores_of(metric, completions, completions)  # the references themselves must be scorable
+    return findings.examples
+
+
+def usable_examples(source: Source) -> tuple[Example, ...]:
+    """The rows that a tokenizer may see."""
+    return _usable(source).examples
+
+
+def write_parts(
+    source: Source, folder: Path, design: Design, *, lengths: Sequence[Sequence[int]], longest: int
+) -> None:
+    """Check with the token counts of the inspection, split, and write parts and findings; check.json comes last."""
+    findings = checked(source, read_examples(folder / ALL), lengths, longest)
+    splits = _split(source, findings, design)
+    for name, part in ((TRAIN, splits.train), (DEV, splits.dev), (TEST, splits.test)):
+        write_examples(folder / name, part)
+    write_json(
+        folder / CHECK,
+        {
+            **findings.as_json(),
+            "reading": source.guess.sentence,
+            "notes": list(source.table.notes),
+            "digest": source.table.digest,
+            "parts": {"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test)},
+            "train_groups": list(splits.train_groups),
+        },
+    )
+
+
+def read_check(folder: Path) -> dict[str, Any] | None:
+    path = folder / CHECK
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def subset_name(size: int, seed: int) -> str:
+    return f"data/train-n{size}-s{seed}.jsonl"
+
+
+def write_subsets(folder: Path, found: Mapping[str, Any], wanted: Sequence[tuple[int, int]]) -> None:
+    """Nested training subsets for (size, seed); each seed draws its own, so that the curve shows that spread too."""
+    train = read_examples(folder / TRAIN)
+    for seed in sorted({seed for _, seed in wanted}):
+        sizes = [size for size, other in wanted if other == seed]
+        subsets = nested_subsets(
+            train, sizes, seed=seed, groups=found["train_groups"], closed=bool(found["closed_labels"])
+        )
+        for size, part in subsets.items():
+            write_examples(folder / subset_name(size, seed), part)
+
+
+def _usable(source: Source) -> Findings:
+    findings = check(source.examples, excluded=source.guess.excluded)
+    if not findings.examples:
+        raise DataError(
+            f"None of the {findings.rows} rows of {source.spec.path.name} can be used: row "
+            f"{findings.excluded[0].row}: {findings.excluded[0].reason}.",
+            fix="Run `tsugiki check` on it to see every row.",
+        )
+    return findings
+
+
+def checked(source: Source, usable: Sequence[Example], lengths: Sequence[Sequence[int]], longest: int) -> Findings:
+    """`lengths` are tokens of the rendered prompt and the completion; a text that is both counts as the longer one."""
+    counts: dict[str, int] = {}
+    for example, (prompt, completion) in zip(usable, lengths, strict=True):
+        for text, count in ((example.prompt, prompt), (example.completion, completion)):
+            counts[text] = max(count, counts.get(text, 0))
+    limits = Limits(tokens=longest)
+    return check(
+        source.examples, excluded=source.guess.excluded, limits=limits, count_tokens=lambda text: counts.get(text, 0)
+    )
+
+
+def _split(source: Source, findings: Findings, design: Design) -> Splits:
+    if source.spec.split_column is not None:
+        return split_by_column(findings.examples, source.table.column(source.spec.split_column))
+    return split(
+        findings.examples,
+        findings.groups,
+        test_share=design.test_share,
+        dev_share=design.dev_share,
+        seed=SPLIT_SEED,
+        closed=findings.closed,
+    )

@@ -1,0 +1,248 @@
+"""A study from a data file to its scorecard: prepare, calibrate, design, one process per trial, assemble.
+
+Called by `tsugiki poc` and `tsugiki demo`. Everything lives in the study folder and every step leaves a file there, so
+that a study can be killed at any moment and goes on where it stopped. This process holds no model. A trial that fails
+is reported and the study goes on; what would not end within the budget is skipped and said.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from tsugiki import __version__
+from tsugiki.config import Design, Intake, PlanSpec, Recipe
+from tsugiki.errors import StudyError
+from tsugiki.files import write_json
+from tsugiki.measure.cost import Prices
+from tsugiki.work.assemble import write_scorecard
+from tsugiki.work.design import PlannedTrial, Schedule, calibration_of, design_study, schedule_from_json
+from tsugiki.work.examples import write_examples
+from tsugiki.work.lock import check_lock, lock_study, only_one, study_file
+from tsugiki.work.orders import Orders, does_not_fit, plans_for
+from tsugiki.work.prepare import (
+    ALL,
+    DataSpec,
+    Source,
+    read_check,
+    read_source,
+    study_examples,
+    write_parts,
+    write_subsets,
+)
+from tsugiki.work.process import run_in_process
+from tsugiki.work.spec import (
+    CALIBRATION,
+    INSPECTION,
+    Template,
+    TrialSpec,
+    is_finished,
+    read_result,
+    result,
+    result_path,
+    write_result,
+)
+
+Event = Mapping[str, Any]
+OnEvent = Callable[[Event], None]
+RunTrial = Callable[[TrialSpec, Path, OnEvent], None]
+
+RESERVE = 0.1  # share of the budget that the design leaves free, since a calibration is short
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is asked for. `plan` holds the knobs of all methods; each method takes those that are its own."""
+
+    data: DataSpec
+    base: str
+    intake: Intake
+    design: Design = field(default_factory=Design)
+    plan: PlanSpec = field(default_factory=PlanSpec)
+    recipe: Recipe = field(default_factory=Recipe)
+    template: Literal["auto", "plain", "chat"] = "auto"
+    prices: Prices | None = None  # None: no money on the scorecard
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    folder: Path
+    scorecard: Mapping[str, Any]
+    failed: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+def run_study(
+    study: Study,
+    folder: Path,
+    on_event: OnEvent,
+    *,
+    run_trial: RunTrial = run_in_process,
+    clock: Callable[[], float] = time.monotonic,
+) -> StudyResult:
+    """Run or resume the study in `folder`; equal arguments after a kill go on with what is missing."""
+    with only_one(folder):
+        session = _Session(study, folder, on_event, run_trial, clock, begun=clock(), spent_before=_spent(folder))
+        try:
+            orders = _prepare(session)
+            schedule = _schedule(session, orders)
+            _run_trials(session, orders, schedule)
+        except KeyboardInterrupt:
+            raise StudyError(
+                f"The study in {folder} was stopped; what had finished is kept.",
+                fix="Run the same command again to go on.",
+            ) from None
+        on_event({"event": "stage", "stage": "report"})
+        card = write_scorecard(folder)
+    ended = {trial.id: read_result(folder, trial.id) for trial in schedule.trials}
+    by_status = {
+        status: tuple(name for name, found in ended.items() if found is not None and found["status"] == status)
+        for status in ("failed", "skipped")
+    }
+    return StudyResult(folder, card, by_status["failed"], by_status["skipped"])
+
+
+@dataclass(frozen=True)
+class _Session:
+    study: Study
+    folder: Path
+    on_event: OnEvent
+    run_trial: RunTrial
+    clock: Callable[[], float]
+    begun: float
+    spent_before: float
+    ran: set[str] = field(default_factory=set)
+
+    @property
+    def spent(self) -> float:
+        """Seconds of the budget that are gone: finished trials of earlier sessions, and this session."""
+        return self.spent_before + self.clock() - self.begun
+
+    def run(self, spec: TrialSpec) -> dict[str, Any]:
+        """The result of the spec, taken from disk where it is finished there."""
+        if not is_finished(self.folder, spec):
+            self.run_trial(spec, self.folder, self.on_event)
+            self.ran.add(spec.id)
+        found = read_result(self.folder, spec.id)
+        assert found is not None, f"{spec.id} left no result"
+        return found
+
+    def needed(self, spec: TrialSpec) -> dict[str, Any]:
+        """A result without which the study cannot go on."""
+        found = self.run(spec)
+        if found["status"] != "done":
+            raise StudyError(str(found["reason"]), fix=str(found["fix"]))
+        return found
+
+
+def _prepare(session: _Session) -> Orders:
+    """Read the data, inspect the base, lock the study, write its parts: cheap faults come first."""
+    study, folder = session.study, session.folder
+    session.on_event({"event": "stage", "stage": "read"})
+    source = read_source(study.data)
+    session.on_event({"event": "reading", "sentence": source.guess.sentence})
+    orders = Orders(
+        base=study.base,
+        design=study.design,
+        plans=plans_for(study.design.methods, study.plan),
+        recipe=study.recipe,
+        template=_template(study, source),
+    )
+    values: dict[str, Any] = {
+        "tsugiki": __version__,
+        "intake": study.intake.model_dump(mode="json"),
+        "data": source.as_lock(),
+    }
+    values |= orders.as_lock()
+    values["prices"] = None if study.prices is None else study.prices.model_dump(mode="json")
+    check_lock(folder, values)
+    if not study_file(folder).is_file():
+        metric = study.intake.criteria.metric
+        write_examples(folder / ALL, study_examples(source, study.design, metric))
+    session.on_event({"event": "stage", "stage": "inspect"})
+    result_path(folder, INSPECTION).unlink(missing_ok=True)  # every session asks anew which base lies there now
+    inspection = session.needed(orders.inspection())
+    base = {**inspection["identity"], "dtype": inspection["dtype"]}
+    lock_study(folder, {**values, "base": base}, created=datetime.now(UTC).isoformat(timespec="seconds"))
+    if read_check(folder) is None:
+        write_parts(source, folder, study.design, lengths=inspection["lengths"], longest=study.recipe.max_length)
+    return orders.on_base(inspection["identity"]["digest"])
+
+
+def _template(study: Study, source: Source) -> Template:
+    """Chats are shown to the base as chats, columns as plain text, unless the user says otherwise."""
+    if study.template != "auto":
+        return study.template
+    return "chat" if any(example.messages is not None for example in source.examples) else "plain"
+
+
+def _schedule(session: _Session, orders: Orders) -> Schedule:
+    """Designed once per study, from a calibration on this machine; a resume keeps to it.
+
+    The reference trial needs no design and says how long the test set takes, so it runs first.
+    """
+    path = session.folder / "schedule.json"
+    if path.is_file():
+        schedule = schedule_from_json(json.loads(path.read_text(encoding="utf-8")))
+    else:
+        session.on_event({"event": "stage", "stage": "reference"})
+        reference = session.run(orders.reference())
+        session.on_event({"event": "stage", "stage": "calibrate"})
+        found = session.needed(orders.calibration())
+        check = read_check(session.folder)
+        assert check is not None
+        minutes = session.study.design.budget_minutes
+        schedule = design_study(
+            session.study.design,
+            session.study.recipe,
+            rows=check["parts"]["train"],
+            calibration=calibration_of(found, reference),
+            budget_minutes=minutes * (1 - RESERVE) - (session.spent - reference["wall_seconds"]) / 60,
+        )
+        wanted = [(trial.rows, trial.seed) for trial in schedule.trials if trial.rows is not None]
+        write_subsets(session.folder, check, wanted)
+        write_json(path, schedule.as_json())
+    session.on_event({"event": "schedule", **schedule.as_json()})
+    return schedule
+
+
+def _run_trials(session: _Session, orders: Orders, schedule: Schedule) -> None:
+    budget = session.study.design.budget_minutes * 60
+    for number, trial in enumerate(schedule.trials, start=1):
+        spec = orders.for_trial(trial, session.folder)
+        place = {"trial": trial.id, "number": number, "of": len(schedule.trials)}
+        if is_finished(session.folder, spec):
+            if trial.id not in session.ran:
+                session.on_event({"event": "trial_kept", **place})
+            continue
+        unfit = does_not_fit(session.folder, trial.method)
+        if unfit is not None:
+            write_result(session.folder, result(spec, "does_not_fit", **unfit))
+        elif not trial.essential and session.spent + trial.seconds > budget:
+            write_result(session.folder, result(spec, "skipped", **_out_of_time(trial, session.spent, budget)))
+        else:
+            session.on_event({"event": "trial_started", **place, "kind": trial.kind, "seconds": trial.seconds})
+            session.run_trial(spec, session.folder, session.on_event)
+        found = read_result(session.folder, trial.id)
+        assert found is not None, f"{trial.id} left no result"
+        session.on_event({"event": "trial_ended", **place, "status": found["status"], "reason": found["reason"]})
+
+
+def _out_of_time(trial: PlannedTrial, spent: float, budget: float) -> dict[str, str]:
+    needed, left = trial.seconds / 60, max(0.0, budget - spent) / 60
+    return {
+        "reason": f"It takes about {needed:.1f} minutes, and {left:.1f} of the {budget / 60:g} budgeted ones are left.",
+        "fix": "Give a new study a larger --budget.",
+    }
+
+
+def _spent(folder: Path) -> float:
+    """Seconds that the trials of earlier sessions took."""
+    paths = [*(folder / "trials").glob("*.json"), *(result_path(folder, name) for name in (INSPECTION, CALIBRATION))]
+    found = [read_result(folder, path.stem) for path in paths if path.is_file()]
+    return sum(float(one.get("wall_seconds", 0.0)) for one in found if one is not None)

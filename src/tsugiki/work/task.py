@@ -1,0 +1,85 @@
+"""The base and the examples of one process: opened, checked against the study, turned into text and tokens.
+
+Called by everything that runs inside a trial, and by `tsugiki train` and `tsugiki evaluate`. Trains nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tsugiki.config import Recipe
+from tsugiki.data.shapes import Example
+from tsugiki.engine.base import Base, BaseSpec, load_base, render
+from tsugiki.engine.batches import Encoded, completion_ids, encode, prompt_ids
+from tsugiki.errors import BaseModelError, StudyError
+from tsugiki.work.examples import Render, pairs, read_examples
+from tsugiki.work.spec import Template, TrialSpec
+
+Emit = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    base: Base
+    rendered: Render
+    train: tuple[Example, ...]
+    test: tuple[Example, ...]
+    train_set: Encoded
+    dev_set: Encoded
+
+
+def open_task(spec: TrialSpec, study: Path, emit: Emit) -> Task:
+    emit({"event": "phase", "phase": "load"})
+    base = open_base(spec)
+    rendered = render_for(base, spec.template)
+    train, dev, test = (read_examples(study / name) for name in (spec.train, spec.dev, spec.test))
+    return Task(
+        base,
+        rendered,
+        train,
+        test,
+        train_set=tokens(base, rendered, train, spec.recipe),
+        dev_set=tokens(base, rendered, dev, spec.recipe),
+    )
+
+
+def open_base(spec: TrialSpec) -> Base:
+    """The base of the spec; one that has changed since the study was locked is refused."""
+    base = load_base(BaseSpec(spec.base, precision=spec.recipe.precision))
+    if spec.base_digest is not None and base.identity.digest != spec.base_digest:
+        raise StudyError(
+            f"The base {spec.base} is not the one that the study was locked with "
+            f"({base.identity.digest[:19]}…, not {spec.base_digest[:19]}…).",
+            fix="Put the old base back, or start a new study.",
+        )
+    return base
+
+
+def render_for(base: Base, template: Template) -> Render:
+    if template == "chat" and base.tokenizer.chat_template is None:
+        raise BaseModelError(
+            f"The base {base.identity.name} has no chat template.", fix="Pass --template plain, or take a chat model."
+        )
+
+    def rendered(example: Example) -> str:
+        return render(base.tokenizer, example.prompt, example.messages, template)
+
+    return rendered
+
+
+def tokens(base: Base, rendered: Render, examples: Sequence[Example], recipe: Recipe) -> Encoded:
+    return encode(base.tokenizer, pairs(examples, rendered), max_length=recipe.max_length)
+
+
+def token_lengths(base: Base, rendered: Render, examples: Sequence[Example]) -> list[tuple[int, int]]:
+    """Tokens of prompt and completion of each example, as the model will read them."""
+    return [
+        (
+            len(prompt_ids(base.tokenizer, rendered(example))),
+            len(completion_ids(base.tokenizer, example.completion)),
+        )
+        for example in examples
+    ]

@@ -1,0 +1,132 @@
+"""Command lines, intakes and settings that cannot be used, as cases for the table of bad inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tests.cli.bad_data import GOOD
+from tests.cli.bad_inputs import Case, Kit
+
+INTAKE = "purpose: p\nowner: a\nreviewer: b\ncriteria:\n  success: 0.8\n  withdraw: 0.4\n"
+
+
+def line(*arguments: str) -> Callable[[Kit], Sequence[str]]:
+    return lambda kit: arguments
+
+
+def poc(*options: str, intake: str | bytes | None = INTAKE) -> Callable[[Kit], Sequence[str]]:
+    """A `poc` that is sound but for what the case says; a base that does not exist ends it if the fault is missed."""
+
+    def prepare(kit: Kit) -> Sequence[str]:
+        command = ["poc", kit.file("a.csv", GOOD), "--base", "no-such-base", "--out", str(kit.folder / "study")]
+        if intake is not None:
+            command += ["--intake", kit.file("intake.yaml", intake)]
+        return [*command, *options]
+
+    return prepare
+
+
+def criteria(text: str) -> Callable[[Kit], Sequence[str]]:
+    head, _, _ = INTAKE.partition("criteria:")
+    return poc(intake=f"{head}criteria: {text}\n")
+
+
+def without(name: str) -> Callable[[Kit], Sequence[str]]:
+    return poc(intake="".join(text for text in INTAKE.splitlines(keepends=True) if not text.startswith(name)))
+
+
+def no_intake_file(kit: Kit) -> Sequence[str]:
+    return ["poc", kit.file("a.csv", GOOD), "--base", "b", "--out", "study", "--intake", str(kit.folder / "no.yaml")]
+
+
+def starter_over_a_file(kit: Kit) -> Sequence[str]:
+    return ["poc", "--write-intake", kit.file("intake.yaml", INTAKE)]
+
+
+def no_study(kit: Kit) -> Sequence[str]:
+    return ["scorecard", str(kit.folder)]
+
+
+def broken_study(content: str) -> Callable[[Kit], Sequence[str]]:
+    def prepare(kit: Kit) -> Sequence[str]:
+        kit.file("study/study.yaml", content)
+        return ["scorecard", str(kit.folder / "study")]
+
+    return prepare
+
+
+def train(*options: str, data: str = GOOD) -> Callable[[Kit], Sequence[str]]:
+    def prepare(kit: Kit) -> Sequence[str]:
+        files = [kit.file("a.csv", data), "--base", str(kit.base), "--out", str(kit.folder / "adapter")]
+        return ["train", *files, "--precision", "float32", *options]
+
+    return prepare
+
+
+def five_rows(kit: Kit) -> Sequence[str]:
+    files = [kit.file("a.csv", FEW), "--base", str(kit.base), "--intake", kit.file("intake.yaml", INTAKE)]
+    return ["poc", *files, "--out", str(kit.folder / "study"), "--precision", "float32"]
+
+
+def train_over_a_folder(kit: Kit) -> Sequence[str]:
+    kit.file("adapter/notes.txt", "x")
+    return train()(kit)
+
+
+def evaluate_no_adapter(kit: Kit) -> Sequence[str]:
+    return ["evaluate", str(kit.folder), kit.file("a.csv", GOOD)]
+
+
+EMPTY = "prompt,completion\n" + "".join(f"question {number},\n" for number in range(30))
+FEW = "prompt,completion\n" + "".join(f"question {number},answer\n" for number in range(5))
+
+CASES = (
+    Case("command line", "an unknown command", line("pocc"), 2, ("pocc",)),
+    Case("command line", "an unknown option", line("check", "a.csv", "--colour"), 2, ("--colour",)),
+    Case("command line", "check without a file", line("check"), 2, ("argument",)),
+    Case("command line", "poc without anything", line("poc"), 2, ("DATA and --base and --out", "For example")),
+    Case("command line", "a word for a number", poc("--seeds", "three"), 2, ("--seeds", "integer")),
+    Case("command line", "an unknown language", line("demo", "--lang", "de"), 2, ("--lang", "de")),
+    Case("command line", "fewer than no examples to show", line("check", "a.csv", "--show", "-1"), 2, ("--show",)),
+    Case("command line", "examples to show and no base", line("check", "a.csv", "--show", "3"), 2, ("--base",)),
+    Case("command line", "an unknown metric", line("evaluate", "a", "b", "--metric", "bleu"), 2, ("bleu",)),
+    Case("settings", "no seeds", poc("--seeds", "0"), 2, ("seeds", "greater than or equal to 1")),
+    Case("settings", "an unknown method", poc("--methods", "lora,qlora"), 2, ("methods", "qlora")),
+    Case("settings", "a method twice", poc("--methods", "lora,lora"), 2, ("once each",)),
+    Case("settings", "no method", poc("--methods", ""), 2, ("methods", "at least 1")),
+    Case("settings", "no budget", poc("--budget", "0"), 2, ("budget", "greater than 0")),
+    Case("settings", "a budget of NaN", poc("--budget", "nan"), 2, ("budget", "finite")),
+    Case("settings", "shares that leave nothing", poc("--test-share", "0.6", "--dev-share", "0.4"), 2, ("below 0.9",)),
+    Case("settings", "a rank of nothing", poc("--rank", "0"), 2, ("rank", "greater than or equal to 1")),
+    Case("settings", "a dropout of everything", poc("--dropout", "1"), 2, ("dropout", "less than 1")),
+    Case("settings", "an unknown schedule", poc("--schedule", "linear"), 2, ("linear", "cosine")),
+    Case("settings", "dora on a bottleneck", train("--method", "adapter", "--dora"), 2, ("dora", "adapter")),
+    Case("settings", "a learning rate of nothing", train("--learning-rate", "0"), 2, ("learning_rate",)),
+    Case("intake", "a file that does not exist", no_intake_file, 2, ("no.yaml", "--intake")),
+    Case("intake", "no file and no terminal", poc(intake=None), 2, ("--write-intake",)),
+    Case("intake", "a starter over a file", starter_over_a_file, 2, ("exists already",)),
+    Case("intake", "text that is not YAML", poc(intake="purpose: [a\n"), 2, ("not YAML", "line")),
+    Case("intake", "a list", poc(intake="- a\n- b\n"), 2, ("keys and values", "list")),
+    Case("intake", "Shift_JIS", poc(intake="purpose: 部品".encode("cp932")), 2, ("UTF-8",)),
+    Case("intake", "no owner", without("owner"), 2, ("owner is missing",)),
+    Case("intake", "no criteria", poc(intake="purpose: p\nowner: a\nreviewer: b\n"), 2, ("criteria is missing",)),
+    Case("intake", "an unknown key", poc(intake=INTAKE + "boss: c\n"), 2, ("boss is not a known key",)),
+    Case("intake", "an empty purpose", poc(intake=INTAKE.replace("purpose: p", "purpose: ''")), 2, ("purpose",)),
+    Case("intake", "percent instead of shares", criteria("{success: 80, withdraw: 40}"), 2, ("criteria.success", "80")),
+    Case("intake", "a word for a number", criteria("{success: high, withdraw: 0.4}"), 2, ("success", "'high'")),
+    Case("intake", "withdrawal above success", criteria("{success: 0.4, withdraw: 0.8}"), 2, ("must not be above",)),
+    Case("intake", "success without withdrawal", criteria("{success: 0.4}"), 2, ("criteria.withdraw is missing",)),
+    Case("intake", "an unknown metric", criteria("{metric: bleu, success: 0.8, withdraw: 0.4}"), 2, ("bleu",)),
+    Case("study", "a folder without a study", no_study, 1, ("no study",)),
+    Case("study", "a study.yaml that is no study", broken_study("hello"), 1, ("not a study file",)),
+    Case("study", "a study.yaml that was changed", broken_study("digest: sha256:0\n"), 1, ("changed after",)),
+    Case("study", "five rows", five_rows, 1, ("5 usable", "at least")),
+    Case("adapter", "training into a folder that exists", train_over_a_folder, 2, ("exists already", "--out")),
+    Case("adapter", "no row short enough", train("--max-length", "8"), 1, ("0 usable",)),
+    Case("adapter", "no row with an answer", train(data=EMPTY), 1, ("empty",)),
+    Case(
+        "adapter", "a full layer that is not there", train("--method", "hybrid", "--full-layers", "7"), 1, ("block 7",)
+    ),
+    Case("adapter", "a target that no layer has", train("--targets", "wq"), 1, ("wq", "q_proj")),
+    Case("adapter", "evaluating a folder without an adapter", evaluate_no_adapter, 1, ("neither", "tsugiki.json")),
+)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tsugiki.cli import main
+from tsugiki.errors import DataError, UsageError
+
+COMMANDS = ("demo", "check", "poc", "scorecard", "train", "evaluate", "estimate")
+
+
+def test_help_names_every_command(capsys: Any):
+    assert main.status_of(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert all(f" {name} " in said for name in COMMANDS)
+
+
+def test_without_arguments_it_shows_the_help(capsys: Any):
+    assert main.status_of([]) == 0
+    assert "Commands" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_json(command: str, capsys: Any):
+    assert main.status_of([command, "--help"]) == 0
+    assert "--json" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["frobnicate"], 2, "No such command 'frobnicate'."),
+        (["check"], 2, "Missing argument"),
+        (["check", "nowhere.csv"], 1, "There is no file nowhere.csv."),
+        (["check", "--colour", "x"], 2, "No such option: --colour."),
+        (["train", "x.csv", "--base", "b", "--out", "o", "--method", "qlora"], 2, "'qlora' is not one of 'lora'"),
+        (["train", "x.csv", "--base", "b", "--out", "o", "--rank", "many"], 2, "'--rank'"),
+        (["evaluate", "a", "b", "--metric", "bleu"], 2, "'bleu' is not one of"),
+        (["demo", "--lang", "de"], 2, "'de' is not one of"),
+        (["scorecard", "nowhere"], 1, "nowhere holds no study"),
+    ],
+)
+def test_mistakes_get_one_line_and_their_status(
+    arguments: list[str], status: int, words: str, capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert main.status_of(arguments) == status
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    assert said.err.startswith("tsugiki: ") and words in said.err
+    assert "Value error" not in said.err and "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(("error", "status"), [(DataError, 1), (UsageError, 2)])
+def test_a_message_with_line_ends_is_still_one_line(error: Any, status: int, monkeypatch: Any, capsys: Any):
+    def fail(*_: Any, **__: Any) -> None:
+        raise error("first\nsecond", fix="third")
+
+    monkeypatch.setattr(main, "app", fail)
+    assert main.status_of(["x"]) == status
+    assert capsys.readouterr().err == "tsugiki: first second third\n"
+
+
+def test_our_own_bugs_keep_their_traceback(monkeypatch: Any):
+    def fail(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(main, "app", fail)
+    with pytest.raises(ZeroDivisionError):
+        main.status_of(["x"])
+
+
+def test_an_interruption_is_a_failure(monkeypatch: Any):
+    monkeypatch.setattr(main, "app", lambda *_, **__: 130)
+    assert main.status_of(["x"]) == 1
+
+
+def test_a_closed_pipe_is_no_error():
+    read, write = os.pipe()
+    os.close(read)
+    with subprocess.Popen([sys.executable, "-m", "tsugiki", "--help"], stdout=write, stderr=subprocess.PIPE) as started:
+        os.close(write)
+        _, said = started.communicate()
+    assert b"Traceback" not in said

@@ -1,0 +1,109 @@
+"""The main job end to end on a tiny base, through the command line and real processes; then one adapter by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.work.fakes import write_data
+from tsugiki.report.scorecard import contract
+
+INTAKE = "purpose: sort reports\nowner: A\nreviewer: B\ncriteria:\n  success: 0.6\n  withdraw: 0.2\n"
+SMALL = ("--methods", "lora,full", "--seeds", "1", "--curve-sizes", "0", "--tries", "1", "--precision", "float32")
+DECIDED = (0, 3)  # exit status of a study: a verdict, or "undecidable"
+
+
+def tsugiki(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    command: Sequence[str | Path] = [sys.executable, "-m", "tsugiki", *arguments]
+    quiet = {**os.environ, "OMP_NUM_THREADS": "1"}  # more threads than this model needs only wait for each other
+    return subprocess.run(
+        command, cwd=folder, env=quiet, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("poc")
+    write_data(folder / "reports.csv", rows=60)
+    (folder / "intake.yaml").write_text(INTAKE, encoding="utf-8")
+    return folder
+
+
+def poc(place: Path, base: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return tsugiki("poc", "reports.csv", "--base", base, "--out", "study", *SMALL, *options, folder=place)
+
+
+def test_from_a_data_file_to_a_decision(place: Path, tiny_llama: Path):
+    ran = poc(place, tiny_llama, "--intake", "intake.yaml", "--json")
+    assert ran.returncode in DECIDED, ran.stderr
+    card = json.loads(ran.stdout)
+    jsonschema.validate(card, contract())
+    study = place / "study"
+    assert card == json.loads((study / "scorecard.json").read_text(encoding="utf-8"))
+    assert ran.returncode == (3 if card["verdict"]["value"] == "undecidable" else 0)
+    assert {path.stem for path in (study / "trials").iterdir()} == {"reference", "lora-s0", "full-s0"}
+    assert {path.name for path in (study / "adapters").iterdir()} == {"lora-s0", "full-s0"}
+    assert not list((study / "work").iterdir())
+    assert "[3/3] full-s0 done" in ran.stderr and "Prompt is the column 'prompt'" in ran.stderr
+    for method in card["methods"]:
+        assert method["quality"]["n"] == card["task"]["test"] == 15
+        assert set(method["reasons"]) <= {"cost"}  # everything was measured but the money
+    _resumed(place, tiny_llama, study)
+    _rebuilt(place, study)
+
+
+def _resumed(place: Path, base: Path, study: Path) -> None:
+    """The intake is in the study by now, and everything is done."""
+    before = {path: path.stat().st_mtime_ns for path in (study / "trials").iterdir()}
+    ran = poc(place, base)
+    assert ran.returncode in DECIDED, ran.stderr
+    assert ran.stderr.count("was done before") == 3
+    assert {path: path.stat().st_mtime_ns for path in (study / "trials").iterdir()} == before
+    assert "scorecard.html" in ran.stdout and "Verdict:" in ran.stdout
+    other = poc(place, base, "--rank", "4")
+    assert other.returncode == 1 and "plans.full.rank" in other.stderr
+    assert other.stderr.count("\n") == other.stderr.count("Reading") + other.stderr.count("Prompt") + 1
+
+
+def _rebuilt(place: Path, study: Path) -> None:
+    before = {name: (study / name).read_bytes() for name in ("scorecard.json", "scorecard.html")}
+    for name in before:
+        (study / name).unlink()
+    assert tsugiki("scorecard", study, folder=place).returncode in DECIDED
+    assert {name: (study / name).read_bytes() for name in before} == before
+
+
+def test_one_adapter_trained_and_evaluated(place: Path, tiny_llama: Path):
+    steps = ("--max-steps", "80", "--learning-rate", "0.002", "--precision", "float32")
+    ran = tsugiki(
+        "train", "reports.csv", "--base", tiny_llama, "--out", "one", "--method", "full", *steps, "--json", folder=place
+    )
+    assert ran.returncode == 0, ran.stderr
+    trained = json.loads(ran.stdout)
+    assert trained["training"]["steps"] <= 80 and trained["rows"]["train"] + trained["rows"]["dev"] == 60
+    assert not list(place.glob(".one*"))
+    ran = tsugiki("evaluate", "one", "reports.csv", "--base", tiny_llama, "--json", folder=place)
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert found["rows"] == {"tested": trained["rows"]["dev"], "trained_on": trained["rows"]["train"], "excluded": 0}
+    assert found["quality"]["estimate"] > found["base_quality"]["estimate"]
+    assert found["difference"]["estimate"] > 0
+    again = tsugiki("train", "reports.csv", "--base", tiny_llama, "--out", "one", folder=place)
+    assert again.returncode == 2 and "one exists already." in again.stderr
+
+
+def test_estimate_says_what_every_method_takes(place: Path, tiny_llama: Path):
+    ran = tsugiki("estimate", "reports.csv", "--base", tiny_llama, "--json", folder=place)
+    assert ran.returncode == 0, ran.stderr
+    found: dict[str, Any] = json.loads(ran.stdout)
+    share = {one["name"]: one["trainable_parameters"] / one["base_parameters"] for one in found["methods"]}
+    assert set(share) == {"lora", "adapter", "hybrid", "full"} and share["full"] == 1 > share["lora"]
+    assert found["steps"] == 300 and all(one["fits"] for one in found["methods"])

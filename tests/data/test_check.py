@@ -1,0 +1,135 @@
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tsugiki.data import duplicates
+from tsugiki.data.check import Findings, Limits, check
+from tsugiki.data.shapes import Example, Exclusion
+
+
+def rows(*pairs: tuple[str, str]) -> list[Example]:
+    return [Example(number, prompt, completion) for number, (prompt, completion) in enumerate(pairs, start=2)]
+
+
+def concern(findings: Findings, kind: str) -> tuple[int, ...] | None:
+    return next((concern.rows for concern in findings.concerns if concern.kind == kind), None)
+
+
+def test_rows_that_teach_nothing_are_excluded_with_their_reason() -> None:
+    findings = check(
+        rows(("q", "a"), ("", "a"), ("q2", " \n"), ("x" * 21, "a"), ("q3", "half \ud83d"), ("Q", "b"), ("ｑ ", "a")),
+        excluded=[Exclusion(9, "turn 1 is not an object")],
+        limits=Limits(characters=20),
+    )
+    assert findings.excluded == (
+        Exclusion(3, "the prompt is empty"),
+        Exclusion(4, "the completion is white space only"),
+        Exclusion(5, "the prompt has 21 characters, the limit is 20"),
+        Exclusion(6, "the completion holds half a character (U+D83D)"),
+        Exclusion(8, "same as row 2"),
+        Exclusion(9, "turn 1 is not an object"),
+    )
+    assert (findings.rows, findings.used) == (8, 2)
+    assert [example.prompt for example in findings.examples] == ["q", "Q"]
+
+
+def test_tokens_are_counted_over_both_fields_and_limited() -> None:
+    findings = check(rows(("abc", "de"), ("abcdef", "ghijk"), ("a", "b")), limits=Limits(tokens=10), count_tokens=len)
+    assert findings.excluded == (Exclusion(3, "11 tokens, the limit is 10"),)
+    assert findings.tokens is not None
+    assert (findings.tokens.minimum, findings.tokens.maximum, findings.tokens.n) == (2, 5, 2)
+    assert check(rows(("abc", "de"))).tokens is None
+
+
+def test_the_text_itself_is_never_altered() -> None:
+    examples = rows(("Ａ\ufeff １ ", " ﾎﾟﾝﾌﾟ\r\n"))
+    assert check(examples).examples == tuple(examples)
+
+
+def test_contradictions_stay_together_and_are_named() -> None:
+    findings = check(rows(("q", "a"), ("r", "a"), ("ｑ", "b")))
+    assert findings.used == 3
+    assert concern(findings, "contradiction") == (2, 4)
+    assert findings.groups == (0, 1, 0)
+
+
+def test_groups_close_over_likeness_prompts_and_the_owners_groups() -> None:
+    examples = [
+        Example(1, "第二工場のコンプレッサーから異音がする件", "a", group="A"),
+        Example(2, "第三工場のコンプレッサーから異音がする件", "b"),
+        Example(3, "別の話", "c", group="A"),
+        Example(4, "もう一つ", "d", group="B"),
+    ]
+    findings = check(examples)
+    assert findings.groups == (0, 0, 0, 3)
+    assert concern(findings, "near-duplicate") == (1, 2)
+
+
+def test_every_other_concern_names_its_rows() -> None:
+    findings = check(
+        rows(
+            ("same", "ｓａｍｅ"),
+            ("esc \x1b[31m", "a"),
+            ("sum", "=SUM(A1:A3)"),
+            ("-5", "-40℃"),
+            ("mail a@example.com", "b"),
+        )
+    )
+    assert concern(findings, "copy") == (2,)
+    assert concern(findings, "control-character") == (3,)
+    assert concern(findings, "formula") == (4,)
+    assert [(finding.row, finding.kind, finding.field) for finding in findings.sensitive] == [(6, "e-mail", "prompt")]
+
+
+def test_constant_and_unbalanced_answers() -> None:
+    constant = check(rows(*((f"question {n}", "ok") for n in range(10))))
+    assert concern(constant, "constant") == ()
+    unbalanced = check(rows(*((f"question {n}", "ok" if n else "ng") for n in range(30))))
+    assert unbalanced.closed
+    assert concern(unbalanced, "imbalance") == ()
+    assert unbalanced.labels is not None
+    assert unbalanced.labels.counts == (("ok", 29), ("ng", 1))
+    assert unbalanced.labels.rare == ("ng",)
+
+
+def test_free_text_has_no_labels() -> None:
+    findings = check(rows(*((f"question {n}", f"answer {n}") for n in range(10))))
+    assert not findings.closed
+    assert findings.labels is None
+
+
+def test_a_search_that_was_left_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "MOST_TEXTS", 1)
+    assert concern(check(rows(("q", "a"), ("r", "b"))), "near-duplicates-not-searched") == ()
+
+
+def test_nothing_at_all() -> None:
+    findings = check([])
+    assert (findings.rows, findings.used, findings.prompt_characters) == (0, 0, None)
+    json.dumps(findings.as_json(), allow_nan=False)
+
+
+TEXT = st.text(st.sampled_from("ab \n設ａ\x1b\ud800=1"), max_size=5)
+
+
+@given(st.lists(st.tuples(TEXT, TEXT), max_size=12))
+def test_every_row_is_used_or_excluded_once(pairs: list[tuple[str, str]]) -> None:
+    examples = rows(*pairs)
+    findings = check(examples)
+    used = [example.row for example in findings.examples]
+    excluded = [exclusion.row for exclusion in findings.excluded]
+    assert sorted(used + excluded) == [example.row for example in examples]
+    assert findings.rows == len(examples)
+    assert len(findings.groups) == findings.used
+    json.dumps(findings.as_json(), allow_nan=False).encode()
+
+
+def test_many_rows_in_sane_time() -> None:
+    examples = [Example(n, f"part number BZM{n}B{n % 97}", f"class {n % 7}") for n in range(100_000)]
+    begin = time.process_time()
+    findings = check(examples)
+    assert findings.used == 100_000
+    assert time.process_time() - begin < 20

@@ -1,0 +1,45 @@
+"""Device and precision follow the machine, not a guess."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tsugiki.engine import device as module
+from tsugiki.engine.device import pick_device, pick_dtype
+from tsugiki.errors import BaseModelError
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"avx2"}, torch.float32),
+        ({"avx512f"}, torch.float32),
+        ({"avx512_bf16"}, torch.bfloat16),
+        ({"amx_bf16"}, torch.bfloat16),
+    ],
+)
+def test_auto_takes_bfloat16_only_where_it_is_native(
+    flags: set[str], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_cpu_flags", lambda: flags)
+    assert pick_dtype("auto", CPU) == expected
+    assert pick_dtype("float32", CPU) == torch.float32
+    if expected == torch.float32:
+        with pytest.raises(BaseModelError, match="does not multiply it natively"):
+            pick_dtype("bfloat16", CPU)
+    else:
+        assert pick_dtype("bfloat16", CPU) == torch.bfloat16
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert pick_device("auto") == CPU
+    with pytest.raises(BaseModelError, match="torch sees 0 GPUs"):
+        pick_device("cuda")
+    for name in ("tpu", "meta"):
+        with pytest.raises(BaseModelError, match=f"'{name}' is not a device tsugiki runs on"):
+            pick_device(name)

@@ -1,0 +1,165 @@
+"""Our LoRA is peft's LoRA: the same losses and gradients for 20 steps, and each loads the other's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch.nn import functional
+from transformers import AutoModelForCausalLM
+
+from tsugiki.config import PlanSpec
+from tsugiki.engine.adapter_files import load_adapter, save_adapter
+from tsugiki.engine.attach import Trainable, attach, merge, unmerge
+from tsugiki.engine.base import Base, BaseSpec, load_base
+from tsugiki.engine.batches import encode, micro_batches
+from tsugiki.engine.loss import token_loss
+from tsugiki.engine.peft_format import peft_tensor_name
+from tsugiki.engine.plan import make_plan
+
+PAIRS = [
+    ("病名: 急性虫垂炎\nICD-10: ", "K35"),
+    ("Part: Zener Diode, 2%\nClass: ", "Diode"),
+    ("用語: サーバ\n標準表記: ", "サーバー"),
+    ("Order code: ", "B-23"),
+]
+
+
+def peft_twin(base: Base, trainable: Trainable, **settings: Any) -> Any:
+    """peft's model on a second copy of the base, starting from our A and B."""
+    model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.float32)
+    spec = {"r": 4, "lora_alpha": 8.0, "lora_dropout": 0.0, "bias": "none", "task_type": "CAUSAL_LM"} | settings
+    twin = get_peft_model(model, LoraConfig(target_modules="all-linear", **spec))
+    own = {name.replace(".default", ""): parameter for name, parameter in twin.named_parameters()}
+    with torch.no_grad():
+        for name, parameter in trainable.trained.items():
+            target = own.get(peft_tensor_name(name))
+            (own[peft_tensor_name(name) + ".weight"] if target is None else target).copy_(parameter)
+    return twin, {
+        name: own.get(peft_tensor_name(name), own.get(peft_tensor_name(name) + ".weight")) for name in trainable.trained
+    }
+
+
+def plain_loss(model: Any, batch: Any) -> torch.Tensor:
+    logits = model(input_ids=batch.ids_BT).logits.reshape(-1, model.config.vocab_size)[batch.positions_N]
+    return functional.cross_entropy(logits, batch.targets_N)
+
+
+@pytest.mark.parametrize("settings", [{}, {"use_rslora": True}, {"use_dora": True}], ids=["lora", "rslora", "dora"])
+def test_twenty_steps_equal_peft(tiny_bases: Base, settings: dict[str, bool]) -> None:
+    spec = PlanSpec(rank=4, alpha=8.0, dropout=0.0, rslora="use_rslora" in settings, dora="use_dora" in settings)
+    trainable = attach(tiny_bases, make_plan(tiny_bases.model, spec), seed=3)
+    twin, theirs = peft_twin(tiny_bases, trainable, **settings)
+    loss = token_loss(trainable.model)
+    (batch,) = micro_batches(encode(tiny_bases.tokenizer, PAIRS, max_length=128), range(4), micro_tokens=4096)
+    ours_step = torch.optim.SGD(trainable.trained.values(), lr=0.01)
+    theirs_step = torch.optim.SGD(theirs.values(), lr=0.01)
+    first_loss = float(plain_loss(twin, batch).detach())
+    for _ in range(20):
+        ours_step.zero_grad()
+        theirs_step.zero_grad()
+        our_loss, their_loss = loss(batch) / len(batch.targets_N), plain_loss(twin, batch)
+        assert abs(our_loss.item() - their_loss.item()) < 1e-5
+        our_loss.backward()
+        their_loss.backward()
+        for name, parameter in trainable.trained.items():
+            assert parameter.grad is not None
+            torch.testing.assert_close(parameter.grad, theirs[name].grad, rtol=1e-4, atol=1e-5)
+        ours_step.step()
+        theirs_step.step()
+    assert our_loss.item() < first_loss - 0.02, "twenty steps must have learnt something"
+    trainable.detach()
+
+
+def randomise(trainable: Trainable) -> None:
+    """Give every part a value that matters, as training would."""
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for parameter in trainable.trained.values():
+            noise = torch.randn_like(parameter)
+            parameter.add_(noise * 0.03)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        PlanSpec(rank=4, dropout=0.0),
+        PlanSpec(rank=6, rslora=True),
+        PlanSpec(rank=4, dora=True),
+        PlanSpec(rank=4, targets=("q_proj", "down_proj")),
+        PlanSpec(method="hybrid", rank=4, full_layers=("1",)),
+        PlanSpec(method="hybrid", rank=4, full_layers=("*.0.mlp.down_proj", "norm")),
+    ],
+    ids=["lora", "rslora", "dora", "targets", "hybrid-block", "hybrid-names"],
+)
+def test_peft_loads_our_folder_with_identical_logits(tiny_bases: Base, tmp_path: Path, spec: PlanSpec) -> None:
+    trainable = attach(tiny_bases, make_plan(tiny_bases.model, spec), seed=1)
+    randomise(trainable)
+    ids = torch.arange(40).reshape(2, 20)
+    with torch.no_grad():
+        ours = trainable.model(input_ids=ids).logits
+    save_adapter(trainable, tmp_path / "adapter", {})
+    trainable.detach()
+    twin = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(tiny_bases.folder, dtype=torch.float32), tmp_path / "adapter"
+    )
+    with torch.no_grad():
+        theirs = twin(input_ids=ids).logits
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"target_modules": ["q_proj", "v_proj"]},
+        {"target_modules": "all-linear", "use_rslora": True},
+        {"target_modules": "all-linear", "use_dora": True},
+        {"target_modules": ["up_proj"], "rank_pattern": {"layers.1.mlp.up_proj": 2}, "alpha_pattern": {"up_proj": 5}},
+        {"target_modules": r".*\.0\.self_attn\.(q|k)_proj", "modules_to_save": ["model.layers.1.mlp.down_proj"]},
+        {"target_modules": ["o_proj"], "layers_to_transform": [1], "layers_pattern": "layers"},
+    ],
+    ids=["qv", "rslora", "dora", "patterns", "regex", "layers"],
+)
+def test_we_load_a_peft_folder_with_identical_logits(
+    tiny_bases: Base, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    twin = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(tiny_bases.folder, dtype=torch.float32),
+        LoraConfig(r=3, lora_alpha=7, task_type="CAUSAL_LM", **settings),
+    )
+    torch.manual_seed(2)
+    with torch.no_grad():
+        for _, parameter in twin.named_parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.05)
+    twin.eval()
+    twin.save_pretrained(tmp_path / "theirs")
+    ids = torch.arange(40).reshape(2, 20)
+    trainable = load_adapter(tiny_bases, tmp_path / "theirs")
+    with torch.no_grad():
+        torch.testing.assert_close(trainable.model(input_ids=ids).logits, twin(input_ids=ids).logits, rtol=0, atol=1e-5)
+    trainable.detach()
+
+
+@pytest.mark.parametrize("dora", [False, True])
+def test_merged_and_unmerged_agree_and_unmerge_is_exact(tiny_bases: Base, dora: bool) -> None:
+    ids = torch.arange(40).reshape(2, 20)
+    with torch.no_grad():
+        untouched = tiny_bases.model(input_ids=ids).logits
+        trainable = attach(tiny_bases, make_plan(tiny_bases.model, PlanSpec(rank=4, dora=dora)), seed=1)
+        randomise(trainable)
+        apart = trainable.model(input_ids=ids).logits
+        merge(trainable)
+        torch.testing.assert_close(trainable.model(input_ids=ids).logits, apart, rtol=0, atol=1e-4)
+        unmerge(trainable)
+        assert torch.equal(trainable.model(input_ids=ids).logits, apart)
+        assert not torch.allclose(apart, untouched, atol=1e-2)
+        trainable.detach()
+        assert torch.equal(tiny_bases.model(input_ids=ids).logits, untouched)
+
+
+def test_the_parity_fixture_is_loaded_in_float32(tiny_llama: Path) -> None:
+    assert load_base(BaseSpec(str(tiny_llama), "float32")).dtype == torch.float32

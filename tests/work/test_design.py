@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tsugiki.config import METHODS, Design, MethodName, Recipe
+from tsugiki.work.design import (
+    STEP_FLOOR,
+    Calibration,
+    Cost,
+    Schedule,
+    curve_sizes,
+    design_study,
+    schedule_from_json,
+    search_steps,
+    steps_for,
+)
+
+COST = Cost(start=6.0, step=0.5, dev_loss=2.0, checkpoint=0.5, answer=6.0, retention=2.0, speed=12.0)
+SAME = Calibration(reference=30.0, methods=dict.fromkeys(METHODS, COST))
+
+
+def schedule(minutes: float, rows: int = 500, calibration: Calibration = SAME, **knobs: object) -> Schedule:
+    design = Design(**{"seeds": 3, "curve_sizes": 3, "tries": 3, **knobs})
+    return design_study(design, Recipe(), rows=rows, calibration=calibration, budget_minutes=minutes)
+
+
+def ids(found: Schedule) -> list[str]:
+    return [trial.id for trial in found.trials]
+
+
+def test_everything_fits_into_a_large_budget():
+    found = schedule(10_000)
+    assert found.fits and found.cuts == ()
+    assert ids(found)[:5] == ["reference", "search-lora", "search-adapter", "search-hybrid", "search-full"]
+    finals = [trial for trial in found.trials if trial.kind == "train" and trial.rows is None]
+    assert [(trial.method, trial.seed) for trial in finals][:5] == [
+        ("lora", 0), ("full", 0), ("adapter", 0), ("hybrid", 0), ("lora", 1),
+    ]  # fmt: skip
+    assert len(finals) == 4 * 3
+    assert [trial.id for trial in found.trials if trial.rows] == [
+        f"lora-n{size}-s{seed}" for seed in range(3) for size in (62, 125, 250)
+    ]
+    assert {trial.steps for trial in found.trials if trial.kind == "train"} == {313}
+
+
+def test_only_the_first_seed_of_a_method_is_measured_in_full():
+    by_id = {trial.id: trial for trial in schedule(10_000).trials}
+    assert by_id["full-s0"].measurements == ("retention", "latency", "change")
+    assert by_id["full-s1"].measurements == ("retention",)
+    assert by_id["lora-n62-s0"].measurements == ()
+    assert by_id["full-s0"].seconds - by_id["full-s1"].seconds == pytest.approx(COST.speed)
+
+
+def test_the_order_of_the_cuts():
+    order = ["curve_sizes", "curve_seeds", "tries", "seeds", "steps", "methods"]
+    seen: list[str] = []
+    for minutes in (120, 100, 80, 60, 40, 30, 20, 10, 8, 5, 1):
+        whats = [cut.what for cut in schedule(minutes).cuts]
+        assert whats == [what for what in order if what in whats]
+        seen += [what for what in whats if what not in seen]
+    assert seen == order
+
+
+def test_a_cut_says_what_it_saved():
+    whole, cut = schedule(10_000), schedule(40)
+    assert whole.minutes > 40
+    assert sum(item.minutes for item in cut.cuts) == pytest.approx(whole.minutes - cut.minutes)
+
+
+def test_the_smallest_study_keeps_references_lora_and_full():
+    found = schedule(0.1)
+    assert ids(found) == ["reference", "lora-s0", "full-s0"]
+    assert not found.fits
+    assert found.steps == STEP_FLOOR
+    assert [(cut.what, cut.before, cut.after, cut.names) for cut in found.cuts][-1] == (
+        "methods", 4, 2, ("hybrid", "adapter"),
+    )  # fmt: skip
+    assert all(trial.essential for trial in found.trials)
+
+
+def test_steps_use_what_is_left_of_the_budget():
+    found = schedule(9)
+    assert STEP_FLOOR < found.steps < steps_for(500, 8)
+    assert found.fits
+    one_more_step = 4 * (COST.step + COST.checkpoint / Recipe().checkpoint_every) / 60
+    assert found.minutes + one_more_step > found.budget_minutes
+
+
+def test_a_study_without_lora_has_its_curve_on_the_first_method():
+    found = schedule(10_000, methods=("adapter", "hybrid"))
+    assert {trial.method for trial in found.trials if trial.rows} == {"adapter"}
+    assert ids(schedule(0.1, methods=("adapter", "hybrid"))) == ["reference", "adapter-s0"]
+
+
+def test_one_try_needs_no_search():
+    assert not any(trial.kind == "search" for trial in schedule(10_000, tries=1).trials)
+
+
+def test_a_schedule_is_json():
+    value = json.loads(json.dumps(schedule(30).as_json()))
+    assert value["fits"] is True and value["trials"][0]["id"] == "reference"
+    assert schedule_from_json(value) == schedule(30)
+
+
+@pytest.mark.parametrize(("rows", "batch", "steps"), [(20, 8, 300), (200, 8, 300), (500, 8, 313), (10_000, 8, 2688)])
+def test_steps_for(rows: int, batch: int, steps: int):
+    assert steps_for(rows, batch) == steps
+
+
+def test_small_sets_have_short_curves():
+    assert curve_sizes(500, 3) == (62, 125, 250)
+    assert curve_sizes(20, 3) == (10,)
+    assert curve_sizes(15, 3) == ()
+
+
+seconds = st.floats(0.01, 100)
+parts = ("start", "step", "dev_loss", "checkpoint", "answer", "retention", "speed")
+costs = st.builds(Cost, **dict.fromkeys(parts, seconds))
+
+
+@given(
+    calibration=st.builds(Calibration, reference=seconds, methods=st.fixed_dictionaries(dict.fromkeys(METHODS, costs))),
+    methods=st.permutations(METHODS).flatmap(lambda order: st.integers(1, 4).map(lambda count: tuple(order[:count]))),
+    rows=st.integers(1, 5000),
+    seeds=st.integers(1, 5),
+    sizes=st.integers(0, 5),
+    tries=st.integers(1, 5),
+    minutes=st.floats(0.01, 5000),
+)
+def test_every_schedule_keeps_its_promises(
+    calibration: Calibration,
+    methods: tuple[MethodName, ...],
+    rows: int,
+    seeds: int,
+    sizes: int,
+    tries: int,
+    minutes: float,
+):
+    found = schedule(minutes, rows, calibration, methods=methods, seeds=seeds, curve_sizes=sizes, tries=tries)
+    finals = [trial for trial in found.trials if trial.kind == "train" and trial.rows is None]
+    kept = {method for method in methods if method in ("lora", "full")} or {methods[0]}
+    assert found.trials[0].kind == "reference"
+    assert kept <= {trial.method for trial in finals if trial.seed == 0}
+    assert len(set(ids(found))) == len(found.trials)
+    assert len({trial.seed for trial in finals}) * len({trial.method for trial in finals}) == len(finals)
+    assert len({trial.tries for trial in found.trials if trial.kind == "search"}) <= 1
+    assert len({trial.steps for trial in found.trials if trial.kind == "train"}) == 1
+    assert all(trial.rows < rows for trial in found.trials if trial.rows)
+    assert found.minutes == pytest.approx(sum(trial.seconds for trial in found.trials) / 60)
+    if not found.fits:
+        assert len(finals) == len(kept) and found.steps == STEP_FLOOR
+    if found.cuts:
+        wanted = schedule(1e9, rows, calibration, methods=methods, seeds=seeds, curve_sizes=sizes, tries=tries)
+        assert wanted.minutes > minutes
+
+
+@given(steps=st.integers(STEP_FLOOR, 5000))
+def test_a_try_is_shorter_than_a_run(steps: int):
+    assert search_steps(steps) < steps

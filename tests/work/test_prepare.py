@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.work.fakes import write_data
+from tsugiki.config import Design
+from tsugiki.data.shapes import Columns
+from tsugiki.errors import DataError
+from tsugiki.work.examples import read_examples, write_examples
+from tsugiki.work.prepare import (
+    ALL,
+    DataSpec,
+    read_check,
+    read_source,
+    study_examples,
+    subset_name,
+    usable_examples,
+    write_parts,
+    write_subsets,
+)
+
+
+def table(folder: Path, header: str, rows: list[str]) -> DataSpec:
+    path = folder / "data.csv"
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return DataSpec(path)
+
+
+def parts(spec: DataSpec, folder: Path, **lengths: Any) -> dict[str, set[int]]:
+    source = read_source(spec)
+    usable = usable_examples(source)
+    write_examples(folder / ALL, usable)
+    write_parts(source, folder, Design(), lengths=lengths.get("lengths", [(1, 1)] * len(usable)), longest=10)
+    return {
+        name: {one.row for one in read_examples(folder / f"data/{name}.jsonl")} for name in ("train", "dev", "test")
+    }
+
+
+def test_a_group_column_is_used_without_being_asked_for(tmp_path: Path):
+    rows = [f"question {letter}{number},answer {number},{letter}" for letter in "abcdefgh" for number in range(5)]
+    found = parts(table(tmp_path, "prompt,completion,group", rows), tmp_path)
+    for letter in range(8):
+        members = set(range(2 + 5 * letter, 7 + 5 * letter))
+        assert sum(bool(members & part) for part in found.values()) == 1
+    assert read_source(DataSpec(tmp_path / "data.csv")).as_lock()["columns"] == ["prompt", "completion", "group"]
+
+
+def test_a_split_column_is_kept_to(tmp_path: Path):
+    names = ["train"] * 10 + ["dev"] * 4 + ["test"] * 6
+    rows = [f"unlike the others {place * 7919},answer,{name}" for place, name in enumerate(names)]
+    spec = table(tmp_path, "prompt,completion,part", rows)
+    found = parts(DataSpec(spec.path, split_column="part"), tmp_path)
+    assert found == {"train": set(range(2, 12)), "dev": set(range(12, 16)), "test": set(range(16, 22))}
+
+
+def test_too_long_rows_are_left_out_and_every_row_is_accounted_for(tmp_path: Path):
+    lengths = [(10, 1) if place == 3 else (9, 1) for place in range(30)]
+    found = parts(DataSpec(write_data(tmp_path / "a.csv", rows=30)), tmp_path, lengths=lengths)
+    check = read_check(tmp_path)
+    assert check is not None
+    assert check["excluded"] == [{"row": 5, "reason": "11 tokens, the limit is 10"}]
+    assert set().union(*found.values()) == set(range(2, 32)) - {5}
+    assert check["parts"] == {name: len(rows) for name, rows in found.items()}
+    assert check["tokens"]["maximum"] == 10
+
+
+def test_subsets_are_nested_and_differ_between_seeds(tmp_path: Path):
+    parts(DataSpec(write_data(tmp_path / "a.csv", rows=100)), tmp_path)
+    check = read_check(tmp_path)
+    assert check is not None
+    write_subsets(tmp_path, check, [(8, 0), (20, 0), (8, 1), (20, 1)])
+    rows = {
+        (size, seed): {one.row for one in read_examples(tmp_path / subset_name(size, seed))}
+        for size in (8, 20)
+        for seed in (0, 1)
+    }
+    assert rows[8, 0] < rows[20, 0] and rows[8, 1] < rows[20, 1] and rows[20, 0] != rows[20, 1]
+    assert {size: len(found) for (size, _), found in rows.items()} == {8: 8, 20: 20}
+
+
+def test_faults_that_a_study_would_meet_late_are_met_at_once(tmp_path: Path):
+    few = read_source(DataSpec(write_data(tmp_path / "few.csv", rows=10)))
+    with pytest.raises(DataError, match="10 usable examples"):
+        study_examples(few, Design(), "exact_match")
+    many = read_source(DataSpec(write_data(tmp_path / "many.csv", rows=40)))
+    with pytest.raises(DataError, match="A reference answer is not JSON"):
+        study_examples(many, Design(), "json_fields")
+    assert len(study_examples(many, Design(), "macro_f1")) == 40
+
+
+def test_a_file_without_a_usable_row_names_the_first_reason(tmp_path: Path):
+    source = read_source(table(tmp_path, "prompt,completion", [",a", "b,"]))
+    with pytest.raises(DataError, match=r"None of the 2 rows of data\.csv can be used: row 2: the prompt is empty\."):
+        usable_examples(source)
+
+
+def test_a_column_that_is_not_there_is_an_error(tmp_path: Path):
+    spec = table(tmp_path, "prompt,completion", ["a,b"])
+    with pytest.raises(DataError, match="no column 'x'"):
+        read_source(DataSpec(spec.path, columns=Columns(group="x")))

@@ -1,0 +1,187 @@
+"""Write the parts of README.md and README.ja.md that repeat other files: the tree of files and the table of results.
+
+Called by `make readme`; tests/test_house.py calls `blocks` and compares. A part stands between two marks,
+`<!-- tree -->` and `<!-- /tree -->`; everything outside the marks is written by hand and left as it is.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+READMES = {"en": ROOT / "README.md", "ja": ROOT / "README.ja.md"}
+RESULTS = ROOT / "benchmarks" / "results"
+WIDEST = 88  # characters of a description
+
+# Folders that are one line each: their files mirror the source tree or are plain records.
+FOLDERS = {
+    "tests": "the same tree as src/tsugiki, and test_house.py, which holds the house to its rules",
+    "benchmarks/results": "what was measured, as JSON with the machine it was measured on",
+    "docs": "user guide in English and Japanese, decisions, the log of what was tried",
+    "requirements": "packages that are pinned apart: model weights, the peer of the benchmark",
+}
+
+WORDS = {
+    "en": {
+        "head": ("method", "quality [interval]", "trained", "adapter", "peak memory", "training"),
+        "verdict": "Verdict",
+        "rows": "training rows",
+        "test": "test rows",
+        "speed": "Training against TRL + PEFT on the same rows, steps and dtype",
+        "tokens": "times the tokens per second",
+        "memory": "times the peak memory",
+    },
+    "ja": {
+        "head": ("方式", "品質 [区間]", "学習する割合", "アダプタ", "最大メモリ", "学習時間"),
+        "verdict": "判定",
+        "rows": "学習データ",
+        "test": "テストデータ",
+        "speed": "TRL + PEFT との比較(同じデータ、ステップ数、数値型)",
+        "tokens": "倍のトークン毎秒",
+        "memory": "倍の最大メモリ",
+    },
+}
+
+
+def blocks(language: str) -> dict[str, str]:
+    """The generated parts of one README, by the name of their mark."""
+    return {"tree": f"```\n{tree()}\n```", "results": results(language)}
+
+
+def fill(text: str, parts: dict[str, str]) -> str:
+    """`text` with each part between its marks; a README without the marks is refused."""
+    for name, part in parts.items():
+        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, found_start, rest = text.partition(start)
+        _, found_end, after = rest.partition(end)
+        if not (found_start and found_end):
+            raise ValueError(f"the marks {start.strip()} and {end} are missing")
+        text = before + start + (part + "\n" if part else "") + end + after
+    return text
+
+
+def tree() -> str:
+    """A line per file: its name, and the first sentence of its docstring."""
+    lines: list[tuple[str, str]] = []
+    _add_folder(ROOT / "src" / "tsugiki", "src/tsugiki/", lines)
+    for folder in ("benchmarks", "tools"):
+        _add_folder(ROOT / folder, f"{folder}/", lines)
+    lines += [(f"{name}/", said) for name, said in FOLDERS.items() if "/" not in name]
+    width = max(len(name) for name, _ in lines) + 2
+    return "\n".join(f"{name:<{width}}{said}".rstrip() for name, said in lines)
+
+
+def results(language: str) -> str:
+    """The study of benchmarks/results/e1.json and the race of speed.json, or nothing before they were measured."""
+    parts = []
+    if (path := RESULTS / "e1.json").is_file():
+        parts.append(_study_table(_read_json(path), WORDS[language]))
+    if (path := RESULTS / "speed.json").is_file():
+        parts.append(_speed_lines(_read_json(path), WORDS[language]))
+    return "\n\n".join(parts)
+
+
+def _add_folder(folder: Path, title: str, lines: list[tuple[str, str]], depth: int = 0) -> None:
+    lines.append(("  " * depth + title, _folder_line(folder)))
+    inner = "  " * (depth + 1)
+    for path in sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path.name)):
+        if path.name.startswith((".", "__pycache__")) or _is_empty_init(path):
+            continue
+        if path.is_file():
+            lines.append((inner + path.name, _first_sentence(path)))
+        elif any(path.rglob("*.py")):
+            _add_folder(path, f"{path.name}/", lines, depth + 1)
+        else:
+            lines.append((f"{inner}{path.name}/", _folder_line(path) or _names(path)))
+
+
+def _folder_line(folder: Path) -> str:
+    return FOLDERS.get(folder.relative_to(ROOT).as_posix(), "")
+
+
+def _names(folder: Path) -> str:
+    return ", ".join(sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")))
+
+
+def _is_empty_init(path: Path) -> bool:
+    return path.name == "__init__.py" and path.stat().st_size == 0
+
+
+def _first_sentence(path: Path) -> str:
+    """The first sentence of the docstring, title or opening comment, or as many of its clauses as fit."""
+    sentence = re.split(r"\.(?:\s|$)", " ".join(_opening(path).split()), maxsplit=1)[0].replace("`", "")
+    while len(sentence) > WIDEST and (cut := max(sentence.rfind(mark) for mark in (";", ":", ",", " ("))) > 0:
+        sentence = sentence[:cut]
+    return sentence
+
+
+def _opening(path: Path) -> str:
+    content = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        return ast.get_docstring(ast.parse(content)) or ""
+    if path.suffix == ".json":
+        return str(json.loads(content).get("title", ""))
+    comment = itertools.takewhile(lambda line: line.startswith("#"), content.splitlines())
+    return " ".join(line.lstrip("# ") for line in comment)
+
+
+def _study_table(card: dict[str, Any], words: dict[str, Any]) -> str:
+    task = card["task"]
+    rows = [
+        (item["name"], _quality(item["quality"]), "", "", "", "")
+        for item in card["reference"]
+        if item["quality"]["estimate"] is not None
+    ]
+    rows += [
+        (
+            f"**{item['name']}**",
+            _quality(item["quality"]),
+            _said(item["trainable_share"], lambda share: f"{share:.2%}"),
+            _said(item["adapter_bytes"], lambda size: f"{size / 1e6:.1f} MB"),
+            _said(item["peak_memory_bytes"], lambda size: f"{size / 2**30:.2f} GiB"),
+            _said(item["train_seconds"], lambda seconds: f"{seconds:.0f} s"),
+        )
+        for item in card["methods"]
+    ]
+    head = words["head"]
+    table = [head, tuple("---" for _ in head), *rows]
+    said = f"{words['verdict']}: **{card['verdict']['value']}**, {card['verdict']['reasons'][0]}"
+    counts = f"{words['rows']} {task['train']}, {words['test']} {task['test']}, {task['metric']}"
+    return "\n".join("| " + " | ".join(row) + " |" for row in table) + f"\n\n{said} ({counts})"
+
+
+def _speed_lines(race: dict[str, Any], words: dict[str, Any]) -> str:
+    lines = [f"{words['speed']}:", ""]
+    for name, row in race["rows"].items():
+        speed, memory = row["tokens_per_second_ratio"], row["peak_memory_ratio"]
+        lines.append(f"- {name}: {speed:.2f} {words['tokens']}, {memory:.2f} {words['memory']}")
+    return "\n".join(lines)
+
+
+def _quality(value: dict[str, Any]) -> str:
+    if value["estimate"] is None:
+        return "–"
+    return f"{value['estimate']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"
+
+
+def _said(value: Any, say: Any) -> str:
+    return "–" if value is None else str(say(value))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def main() -> None:
+    for language, path in READMES.items():
+        path.write_text(fill(path.read_text(encoding="utf-8"), blocks(language)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
