@@ -28,7 +28,7 @@ FOLDERS = {
 
 WORDS = {
     "en": {
-        "head": ("method", "quality [interval]", "trained", "adapter", "peak memory", "training"),
+        "head": ("method", "quality [interval]", "trained", "adapter", "peak memory", "training time / full"),
         "verdict": "Verdict",
         "rows": "training rows",
         "test": "test rows",
@@ -37,7 +37,7 @@ WORDS = {
         "memory": "times the peak memory",
     },
     "ja": {
-        "head": ("方式", "品質 [区間]", "学習する割合", "アダプタ", "最大メモリ", "学習時間"),
+        "head": ("方式", "品質 [区間]", "学習する割合", "アダプタ", "最大メモリ", "学習時間 / 全量"),
         "verdict": "判定",
         "rows": "学習データ",
         "test": "テストデータ",
@@ -137,6 +137,7 @@ def _study_table(card: dict[str, Any], words: dict[str, Any]) -> str:
         for item in card["reference"]
         if item["quality"]["estimate"] is not None
     ]
+    yardstick = next((item["train_seconds"] for item in card["methods"] if item["name"] == "full"), None)
     rows += [
         (
             f"**{item['name']}**",
@@ -144,7 +145,7 @@ def _study_table(card: dict[str, Any], words: dict[str, Any]) -> str:
             _said(item["trainable_share"], lambda share: f"{share:.2%}"),
             _said(item["adapter_bytes"], lambda size: f"{size / 1e6:.1f} MB"),
             _said(item["peak_memory_bytes"], lambda size: f"{size / 2**30:.2f} GiB"),
-            _said(item["train_seconds"], lambda seconds: f"{seconds:.0f} s"),
+            _said(item["train_seconds"], lambda seconds: f"{seconds / yardstick:.2f}" if yardstick else "–"),
         )
         for item in card["methods"]
     ]

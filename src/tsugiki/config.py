@@ -87,7 +87,9 @@ class Recipe(Knobs):
     checkpoint_every: int = Field(50, ge=1, le=1_000_000, description="steps between checkpoints")
     max_length: int = Field(512, ge=8, le=131_072, description="longest example in tokens; a longer one is excluded")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="dtype of the frozen base; auto takes bfloat16 where the hardware multiplies it natively"
+        "auto",
+        description="dtype of the frozen base; auto takes bfloat16 where the hardware multiplies it natively, "
+        "elsewhere it is emulated: half the memory of float32, and slower",
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of initialisation, order and dropout")
 

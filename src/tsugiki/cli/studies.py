@@ -145,7 +145,8 @@ def estimate(
         print_json(found)
         return
     free = found["free_bytes"] / 1e9
-    print_line(f"{found['base']} as {found['precision']} on {found['device']}, {free:.1f} GB free")
+    slow = " (emulated here, slower than float32)" if found["emulated"] else ""
+    print_line(f"{found['base']} as {found['precision']}{slow} on {found['device']}, {free:.1f} GB free")
     print_line(f"{found['rows']['usable']} usable rows, {found['rows']['train']} to train on, {found['steps']} steps")
     for method in found["methods"]:
         peak = method["peak"]

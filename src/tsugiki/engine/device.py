@@ -36,16 +36,13 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_dtype(precision: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
-    """'auto' takes bfloat16 only where the hardware multiplies it natively."""
-    if precision == "float32":
-        return torch.float32
-    native = multiplies_bfloat16(device)
-    if precision == "bfloat16" and not native:
-        raise BaseModelError(
-            f"bfloat16 was asked for, but this {device.type} does not multiply it natively.",
-            fix="Use --precision float32 (or auto).",
-        )
-    return torch.bfloat16 if native else torch.float32
+    """'auto' takes bfloat16 only where the hardware multiplies it natively; whoever asks for it gets it everywhere.
+
+    Emulated bfloat16 is slower than float32 and halves the memory, which may be what it is asked for.
+    """
+    if precision == "auto":
+        return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
+    return torch.float32 if precision == "float32" else torch.bfloat16
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import torch
+
 from tsugiki.config import Design, PlanSpec, Recipe
 from tsugiki.engine.base import BaseSpec, load_config, load_tokenizer, locate_base
 from tsugiki.engine.batches import completion_ids, prompt_ids
-from tsugiki.engine.device import free_memory_bytes, pick_device, pick_dtype
+from tsugiki.engine.device import free_memory_bytes, multiplies_bfloat16, pick_device, pick_dtype
 from tsugiki.engine.footprint import Workload, estimate_footprint
 from tsugiki.work.assess import SPARE_TOKENS
 from tsugiki.work.design import steps_for
@@ -39,6 +41,7 @@ def estimate_study(data: DataSpec, base: str, design: Design, plan: PlanSpec, re
     return {
         "base": base,
         "precision": str(dtype).removeprefix("torch."),
+        "emulated": dtype == torch.bfloat16 and not multiplies_bfloat16(device),
         "device": device.type,
         "free_bytes": free,
         "rows": {"usable": len(usable), "train": train_rows, "too_long": len(usable) - len(fitting)},
