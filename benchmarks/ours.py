@@ -7,8 +7,9 @@ from tsugiki.config import PlanSpec, Recipe
 from tsugiki.engine.attach import attach
 from tsugiki.engine.base import BaseSpec, load_base
 from tsugiki.engine.batches import encode
+from tsugiki.engine.learner import Step
 from tsugiki.engine.plan import make_plan
-from tsugiki.engine.train import Step, train
+from tsugiki.engine.train import train
 
 
 def run(job: Job) -> Outcome:

@@ -47,6 +47,11 @@ class PlanSpec(Knobs):
     targets: tuple[str, ...] = Field(
         ("all-linear",), description="'all-linear', or name endings of the linear layers that get a low-rank update"
     )
+    blocks: tuple[str, ...] = Field(
+        ("all",),
+        min_length=1,
+        description="decoder blocks that get small parts: 'all', block numbers (negative from the end), or 'last:N'",
+    )
     bottleneck: Literal["houlsby", "pfeiffer", "parallel"] = Field(
         "houlsby", description="after attention and MLP, after MLP only, or beside the MLP (adapter)"
     )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from tsugiki.config import PlanSpec
 from tsugiki.engine.attach import attach
 from tsugiki.engine.base import Base
-from tsugiki.engine.batches import encode, micro_batches
-from tsugiki.engine.loss import _head_is_all, _plain_loss, chunked_cross_entropy, mean_loss, token_loss
+from tsugiki.engine.batches import Batch, encode, micro_batches
+from tsugiki.engine.loss import _head_is_all, chunked_cross_entropy, mean_loss, token_loss
 from tsugiki.engine.plan import make_plan
 
 PAIRS = [("部品: ", "B-23"), ("Class of a zener diode? ", "Diode"), ("x", "y z"), ("用語: サーバ ", "サーバー")]
@@ -55,6 +58,12 @@ def test_bfloat16_accumulates_in_float32() -> None:
     assert abs(ours.item() / reference.item() - 1) < 2e-3
 
 
+def plain_loss(model: Any, batch: Batch) -> Tensor:
+    """The slow twin: all logits of the model itself, then the labelled ones."""
+    logits = model(input_ids=batch.ids_BT, use_cache=False).logits.flatten(0, 1)
+    return functional.cross_entropy(logits[batch.positions_N], batch.targets_N, reduction="sum")
+
+
 def test_a_frozen_head_gets_no_gradient() -> None:
     hidden, weight = torch.randn(4, 3, requires_grad=True), torch.randn(9, 3)
     chunked_cross_entropy(hidden, weight, None, torch.tensor([1, 2, 3, 4])).backward()
@@ -70,7 +79,7 @@ def test_token_loss_equals_the_models_own_logits(tiny_bases: Base, targets: tupl
         for parameter in trainable.trained.values():
             parameter.add_(torch.randn_like(parameter) * 0.05)
     (batch,) = micro_batches(encode(tiny_bases.tokenizer, PAIRS, max_length=64), range(4), micro_tokens=4096)
-    fast, plain = token_loss(trainable.model)(batch), _plain_loss(trainable.model, batch)
+    fast, plain = token_loss(trainable.model)(batch), plain_loss(trainable.model, batch)
     torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-4)
     for one, other in zip(
         torch.autograd.grad(fast, list(trainable.trained.values())),
@@ -82,7 +91,7 @@ def test_token_loss_equals_the_models_own_logits(tiny_bases: Base, targets: tupl
 
 def test_a_model_that_does_more_than_its_head_takes_the_plain_path(tiny_base: Base) -> None:
     head = tiny_base.model.get_output_embeddings()
-    assert _head_is_all(tiny_base.model, head, None)
+    assert _head_is_all(tiny_base.model, head, None, None)
     forward = tiny_base.model.forward
 
     def scaled(*inputs: object, **named: object) -> object:
@@ -91,10 +100,10 @@ def test_a_model_that_does_more_than_its_head_takes_the_plain_path(tiny_base: Ba
         return output
 
     tiny_base.model.forward = scaled
-    assert not _head_is_all(tiny_base.model, head, None)
+    assert not _head_is_all(tiny_base.model, head, None, None)
     encoded = encode(tiny_base.tokenizer, PAIRS, max_length=64)
     (batch,) = micro_batches(encoded, range(4), micro_tokens=4096)
-    assert torch.equal(token_loss(tiny_base.model)(batch), _plain_loss(tiny_base.model, batch))
+    assert torch.equal(token_loss(tiny_base.model)(batch), plain_loss(tiny_base.model, batch))
 
 
 def test_mean_loss_does_not_depend_on_the_cut_and_draws_no_random_numbers(tiny_bases: Base) -> None:

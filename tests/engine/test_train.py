@@ -15,9 +15,11 @@ from tsugiki.engine.base import Base, BaseSpec, live_weights_digest, load_base
 from tsugiki.engine.batches import Encoded, encode
 from tsugiki.engine.checkpoint import FILE
 from tsugiki.engine.gradients import choose_blocks, gradient_ratios
+from tsugiki.engine.learner import Step, TrainResult
 from tsugiki.engine.loss import mean_loss
+from tsugiki.engine.optimizer import MasterAdamW
 from tsugiki.engine.plan import make_plan
-from tsugiki.engine.train import Step, TrainResult, train
+from tsugiki.engine.train import train
 from tsugiki.errors import DoesNotFit, TrainingError
 
 WORDS = ["軸受", "ポンプ", "弁", "diode", "relay", "fuse", "motor", "継手"]
@@ -195,6 +197,6 @@ def test_gradient_ratio_finds_the_block_that_is_out_of_tune(tiny_base: Base) -> 
 
 def test_hybrid_gives_full_layers_their_own_rate(tiny_base: Base) -> None:
     trainable = attach(tiny_base, make_plan(tiny_base.model, PLANS["hybrid"]), seed=0)
-    optimizer = train_module.MasterAdamW(trainable, RECIPE.model_copy(update={"lora_plus_ratio": 4.0}))
+    optimizer = MasterAdamW(trainable, RECIPE.model_copy(update={"lora_plus_ratio": 4.0}))
     assert sorted(optimizer.peaks) == pytest.approx([5e-4, 5e-3, 2e-2])
     trainable.detach()

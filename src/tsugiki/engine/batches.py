@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -23,6 +23,16 @@ LENGTH_WINDOW = (
 )
 
 
+class States(Protocol):
+    """What enters the blocks that are trained, kept per row (prefix_cache.PrefixStates)."""
+
+    @property
+    def seconds(self) -> float: ...
+
+    def padded(self, rows: Sequence[int], width: int) -> Tensor:
+        """(rows, width, hidden size); zeros behind the end of a row."""
+
+
 @dataclass(frozen=True)
 class Encoded:
     """Token ids per row, and the rows that were left out as (index into the given pairs, reason)."""
@@ -30,6 +40,7 @@ class Encoded:
     prompts: tuple[tuple[int, ...], ...]
     completions: tuple[tuple[int, ...], ...]
     excluded: tuple[tuple[int, str], ...] = ()
+    states: States | None = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -49,15 +60,23 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Batch:
-    """ids_BT padded on the right; `positions_N` index the flattened B·T hidden states that predict `targets_N`."""
+    """ids_BT padded on the right; `positions_N` index the flattened B·T hidden states that predict `targets_N`.
+
+    `rows` are the places of its B rows in their data set. `states_BTD` is what enters the blocks that are trained,
+    where the rows' prefix has been computed before.
+    """
 
     ids_BT: Tensor
     positions_N: Tensor
     targets_N: Tensor
     tokens: int
+    rows: tuple[int, ...]
+    states_BTD: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(self.ids_BT.to(device), self.positions_N.to(device), self.targets_N.to(device), self.tokens)
+        moved = {name: getattr(self, name).to(device) for name in ("ids_BT", "positions_N", "targets_N")}
+        states_BTD = None if self.states_BTD is None else self.states_BTD.to(device)
+        return replace(self, **moved, states_BTD=states_BTD)
 
 
 def encode(tokenizer: Any, pairs: Sequence[tuple[str, str]], *, max_length: int) -> Encoded:
@@ -164,4 +183,5 @@ def _pad(encoded: Encoded, rows: Sequence[int]) -> Batch:
         positions += range(first, first + len(completion))
         targets += completion
     tokens = sum(encoded.length(row) + 1 for row in rows)
-    return Batch(ids, torch.tensor(positions), torch.tensor(targets), tokens)
+    states_BTD = None if encoded.states is None else encoded.states.padded(rows, width)
+    return Batch(ids, torch.tensor(positions), torch.tensor(targets), tokens, tuple(rows), states_BTD)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,24 +36,25 @@ class Progress:
     best_step: int = 0
     best_dev_loss: float | None = None
     without_best: int = 0
-    history: list[dict[str, float | int | None]] | None = None
-
-    def __post_init__(self) -> None:
-        self.history = self.history or []
+    left: bool = False  # a bank has let it go: others were better
+    history: list[dict[str, float | int | None]] = field(default_factory=list)
 
 
-def save_checkpoint(folder: Path, progress: Progress, optimizer: MasterAdamW) -> None:
+def save_checkpoint(
+    folder: Path, progress: Progress, optimizer: MasterAdamW, generators: Mapping[str, torch.Generator]
+) -> None:
+    """`generators` are all that the run draws from, by a name of the caller's."""
     tensors = {name: tensor.contiguous() for name, tensor in optimizer.state().items()}
-    tensors["random/cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["random/cuda"] = torch.cuda.get_rng_state()
+    tensors |= {f"random/{name}": generator.get_state() for name, generator in generators.items()}
     _save(folder / FILE, tensors, {"progress": json.dumps(vars(progress))})
     for file in folder.glob("best-*.safetensors"):
         if file != _best_file(folder, progress.best_step):
             file.unlink(missing_ok=True)
 
 
-def load_checkpoint(folder: Path, inputs: Mapping[str, str], optimizer: MasterAdamW) -> Progress | None:
+def load_checkpoint(
+    folder: Path, inputs: Mapping[str, str], optimizer: MasterAdamW, generators: Mapping[str, torch.Generator]
+) -> Progress | None:
     """Continue from the folder's checkpoint, or None when there is none.
 
     Raises TrainingError when the checkpoint was made with other inputs (base, plan, recipe or data), naming them.
@@ -76,9 +77,8 @@ def load_checkpoint(folder: Path, inputs: Mapping[str, str], optimizer: MasterAd
             fix="Go on with the same inputs, or delete its folder to start again.",
         )
     optimizer.load_state(tensors)
-    torch.set_rng_state(tensors["random/cpu"])
-    if "random/cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random/cuda"])
+    for name, generator in generators.items():
+        generator.set_state(tensors[f"random/{name}"])
     return progress
 
 

@@ -7,7 +7,7 @@ tokens of the whole optimiser step. N labelled tokens, D hidden size, V vocabula
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,28 +17,45 @@ from torch.utils.checkpoint import checkpoint
 
 from tsugiki.engine.batches import Batch, Encoded, micro_batches
 from tsugiki.engine.lowrank import LowRankLinear
+from tsugiki.engine.prefix_cache import Entry
 from tsugiki.engine.structure import decoder_of, text_config
 
 CHUNK_ELEMENTS = 16_000_000  # logits in memory at once: 64 MB in float32
 
 TokenLoss = Callable[[Batch], Tensor]
+Labels = tuple[Tensor, Tensor]  # positions_N in the flattened B·T hidden states, and the targets_N they predict
+ShareLosses = Callable[[Tensor, Tensor | None, Sequence[Labels]], list[Tensor]]
 
 
-def token_loss(model: Any) -> TokenLoss:
-    """A function from a batch to the summed loss of its labelled tokens, with gradients to everything trained.
+def share_losses(model: Any, entry: Entry | None = None) -> ShareLosses:
+    """A function from ids_BT and several sets of labels on them to one summed loss each, from one forward pass.
+
+    Where `entry` is given, the model's lower blocks are cut off (`prefix_cache.cut_below`) and the second argument
+    holds the hidden states that enter the rest; it is None otherwise.
 
     The chunked path computes logits as softcap(W h + b). Whether this model does the same is not assumed but tried
     once; one that does more (logit scales, wrapped heads that are not linear) gets the plain path over all its logits.
     """
     head = model.get_output_embeddings()
     softcap = getattr(text_config(model), "final_logit_softcapping", None)
-    if not _head_is_all(model, head, softcap):
-        return lambda batch: _plain_loss(model, batch)
-    if type(head) is not nn.Linear:
-        return lambda batch: _wrapped_head_loss(head, _selected(model, batch), batch.targets_N, softcap)
-    return lambda batch: chunked_cross_entropy(
-        _selected(model, batch), head.weight, head.bias, batch.targets_N, softcap=softcap
-    )
+    plain = not _head_is_all(model, head, softcap, entry)
+
+    def losses(ids_BT: Tensor, states_BTD: Tensor | None, shares: Sequence[Labels]) -> list[Tensor]:
+        if entry is not None:
+            entry.states_BTD = states_BTD
+        if plain:
+            flat = _flat(model(input_ids=ids_BT, use_cache=False).logits)
+            return [_plain_loss(flat[positions_N], targets_N) for positions_N, targets_N in shares]
+        flat = _flat(decoder_of(model)(input_ids=ids_BT, use_cache=False).last_hidden_state)
+        return [_head_loss(head, flat[positions_N], targets_N, softcap) for positions_N, targets_N in shares]
+
+    return losses
+
+
+def token_loss(model: Any) -> TokenLoss:
+    """A function from a batch to the summed loss of its labelled tokens, with gradients to everything trained."""
+    losses = share_losses(model)
+    return lambda batch: losses(batch.ids_BT, None, [(batch.positions_N, batch.targets_N)])[0]
 
 
 def mean_loss(model: Any, encoded: Encoded, *, micro_tokens: int) -> float:
@@ -126,9 +143,14 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         )  # fmt: skip
 
 
-def _selected(model: Any, batch: Batch) -> Tensor:
-    hidden_BTD = decoder_of(model)(input_ids=batch.ids_BT, use_cache=False).last_hidden_state
-    return hidden_BTD.reshape(-1, hidden_BTD.shape[-1])[batch.positions_N]
+def _flat(values_BTX: Tensor) -> Tensor:
+    return values_BTX.reshape(-1, values_BTX.shape[-1])
+
+
+def _head_loss(head: nn.Module, hidden_ND: Tensor, targets_N: Tensor, softcap: float | None) -> Tensor:
+    if type(head) is nn.Linear:
+        return chunked_cross_entropy(hidden_ND, head.weight, head.bias, targets_N, softcap=softcap)
+    return _wrapped_head_loss(head, hidden_ND, targets_N, softcap)
 
 
 def _wrapped_head_loss(head: nn.Module, hidden_ND: Tensor, targets_N: Tensor, softcap: float | None) -> Tensor:
@@ -149,11 +171,9 @@ def _wrapped_head_loss(head: nn.Module, hidden_ND: Tensor, targets_N: Tensor, so
     return torch.stack(parts).sum()
 
 
-def _plain_loss(model: Any, batch: Batch) -> Tensor:
-    logits_BTV = model(input_ids=batch.ids_BT, use_cache=False).logits
-    logits_NV = logits_BTV.reshape(-1, logits_BTV.shape[-1])[batch.positions_N]
+def _plain_loss(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
     return functional.cross_entropy(
-        logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)), batch.targets_N, reduction="sum"
+        logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)), targets_N, reduction="sum"
     )
 
 
@@ -161,13 +181,17 @@ def _capped(logits: Tensor, softcap: float | None) -> Tensor:
     return logits if softcap is None else torch.tanh(logits / softcap) * softcap
 
 
-def _head_is_all(model: Any, head: nn.Module, softcap: float | None) -> bool:
+def _head_is_all(model: Any, head: nn.Module, softcap: float | None, entry: Entry | None) -> bool:
     """Whether softcap(head(decoder(x))) is what the model itself returns, tried on eight tokens."""
     was_training = model.training
     model.eval()
-    ids = torch.arange(8, device=next(model.parameters()).device)[None]
+    embedding = model.get_input_embeddings().weight
+    ids_BT = torch.arange(8, device=embedding.device)[None]
+    if entry is not None:
+        spread = torch.linspace(-1, 1, 8 * text_config(model).hidden_size, device=embedding.device)
+        entry.states_BTD = spread.view(1, 8, -1).to(embedding.dtype)
     with torch.no_grad():
-        ours = _capped(head(decoder_of(model)(input_ids=ids, use_cache=False).last_hidden_state).float(), softcap)
-        theirs = model(input_ids=ids, use_cache=False).logits.float()
+        hidden_BTD = decoder_of(model)(input_ids=ids_BT, use_cache=False).last_hidden_state
+        ours, theirs = _capped(head(hidden_BTD).float(), softcap), model(input_ids=ids_BT, use_cache=False).logits
     model.train(was_training)
-    return torch.allclose(ours, theirs, rtol=2e-2, atol=2e-2)
+    return torch.allclose(ours, theirs.float(), rtol=2e-2, atol=2e-2)

@@ -9,6 +9,8 @@ it; x is kept by reference, so layers that share their input share the memory.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tsugiki.engine.plan import LowRank
+from tsugiki.engine.shared_input import SharedInput
 
 
 class LowRankLinear(nn.Module):
@@ -32,16 +35,16 @@ class LowRankLinear(nn.Module):
         self.lora_B = nn.Parameter(torch.zeros(base.out_features, part.rank, dtype=dtype, device=device))
         self.magnitude = nn.Parameter(self._row_norms()) if part.dora else None
         self.merged_OI: Tensor | None = None
+        self.shared: SharedInput | None = None  # in training: the layers that read the same input
 
     def forward(self, x: Tensor) -> Tensor:
         if self.merged_OI is not None:
             return functional.linear(x, self.merged_OI, self.base.bias)
-        drop = dropout_mask(x, self.part.dropout) if self.training else None
-        if self.magnitude is None:
-            return low_rank_linear(
-                x, self.base.weight, self.base.bias, self.lora_A, self.lora_B, self.part.scale, drop, self.part.dropout
-            )
-        return self._forward_dora(x, drop)
+        if self.magnitude is not None:
+            return self._forward_dora(x, dropout_mask(x, self.part.dropout) if self.training else None)
+        if self.shared is not None:
+            return self.shared.output(self, x)
+        return products_of([self], x)[0]
 
     def _forward_dora(self, x: Tensor, drop: Tensor | None) -> Tensor:
         """y = m / ||W + scale·BA|| · (W x + scale · B A dropout(x)) + bias; the norm is a constant (DoRA, sec. 4.3)."""
@@ -68,6 +71,68 @@ class LowRankLinear(nn.Module):
             return torch.linalg.vector_norm(self._sum(), dim=1)
 
 
+def products_of(layers: Sequence[LowRankLinear], x: Tensor) -> list[Tensor]:
+    """The outputs of layers that read the same x, which drop the same of its inputs; they have equal dropout."""
+    dropout = layers[0].part.dropout
+    drop = dropout_mask(x, dropout) if layers[0].training else None
+    update = update_of(slice(None), slice(None), layers, drop)
+    weights = [(layer.base.weight, layer.base.bias) for layer in layers]
+    return low_rank_products(x, weights, [update], [(layer.lora_A, layer.lora_B) for layer in layers])
+
+
+@dataclass(frozen=True)
+class Update:
+    """One adapter's part in the products of x_BTI: which rows and columns are its own, and how each layer is scaled.
+
+    `drop` is a boolean mask of its own inputs, true where one is set to zero; `scales` make up for that already.
+    """
+
+    rows: slice
+    columns: slice
+    scales: tuple[float, ...]
+    drop: Tensor | None = None
+
+    def of(self, values_BTX: Tensor) -> Tensor:
+        return values_BTX[self.rows, self.columns]
+
+    def flat(self, values_BTX: Tensor) -> Tensor:
+        return self.of(values_BTX).reshape(-1, values_BTX.shape[-1])
+
+    def inputs(self, x_BTI: Tensor) -> Tensor:
+        x_NI = self.flat(x_BTI)
+        return x_NI if self.drop is None else x_NI.masked_fill(self.drop.view_as(x_NI), 0)
+
+    def add_to(self, y_BTO: Tensor, left_NR: Tensor, right_RO: Tensor, scale: float) -> None:
+        """Add scale · left right to this update's part of y."""
+        own = self.of(y_BTO)
+        if own.is_contiguous():
+            own.view(-1, own.shape[-1]).addmm_(left_NR, right_RO, alpha=scale)
+        else:
+            own.add_((left_NR @ right_RO).view(own.shape), alpha=scale)
+
+
+def update_of(rows: slice, columns: slice, layers: Sequence[LowRankLinear], drop: Tensor | None) -> Update:
+    kept = 1.0 if drop is None else 1 - dropout_rate(layers[0].part.dropout)
+    return Update(rows, columns, tuple(layer.part.scale / kept for layer in layers), drop)
+
+
+def low_rank_products(
+    x_BTI: Tensor,
+    layers: Sequence[tuple[Tensor, Tensor | None]],
+    updates: Sequence[Update],
+    factors: Sequence[tuple[Tensor, Tensor]],
+) -> list[Tensor]:
+    """For each frozen (weight_OI, bias_O): W x + bias, plus scale · B A dropout(x) on the rows of each update.
+
+    `factors` holds (a_RI, b_OR) for every update and within it for every layer. W and bias get no gradient. The outputs
+    have x's leading dimensions.
+    """
+    flat = [tensor for pair in factors for tensor in pair]
+    inputs = (x_BTI, tuple(layers), tuple(updates), *flat)
+    outputs: tuple[Tensor, ...] = _LowRankProducts.apply(*inputs)  # type: ignore[no-untyped-call]
+    return list(outputs)
+
+
 def low_rank_linear(
     x: Tensor,
     weight_OI: Tensor,
@@ -83,12 +148,12 @@ def low_rank_linear(
     dropout(x) is x with the inputs in `drop` (a boolean mask of x's shape, or None) set to zero and the rest divided by
     1 - dropout_rate(dropout). W and bias get no gradient.
     """
-    inputs = (x, weight_OI, bias_O, a_RI, b_OR, scale, drop, dropout)
-    y: Tensor = _LowRankLinear.apply(*inputs)  # type: ignore[no-untyped-call]
-    return y
+    kept = 1.0 if drop is None else 1 - dropout_rate(dropout)
+    update = Update(slice(None), slice(None), (scale / kept,), drop)
+    return low_rank_products(x, [(weight_OI, bias_O)], [update], [(a_RI, b_OR)])[0]
 
 
-def dropout_mask(x: Tensor, dropout: float) -> Tensor | None:
+def dropout_mask(x: Tensor, dropout: float, generator: torch.Generator | None = None) -> Tensor | None:
     """A boolean mask of x's shape, true where an input is dropped; None for no dropout.
 
     One random byte decides one input, eight from each 64-bit draw, which is several times cheaper than a draw each. So
@@ -96,7 +161,8 @@ def dropout_mask(x: Tensor, dropout: float) -> Tensor | None:
     """
     if dropout == 0:
         return None
-    draws = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device).random_(-(2**63), None)
+    draws = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
+    draws.random_(-(2**63), None, generator=generator)
     return (draws.view(torch.uint8)[: x.numel()] < round(dropout_rate(dropout) * 256)).view(x.shape)
 
 
@@ -105,49 +171,77 @@ def dropout_rate(dropout: float) -> float:
     return 0.0 if dropout == 0 else min(max(round(dropout * 256), 1), 255) / 256
 
 
-class _LowRankLinear(torch.autograd.Function):
+class _LowRankProducts(torch.autograd.Function):
+    """A of all layers stacked: one product each for what enters them, for their gradient and for that of x."""
+
     @staticmethod
     def forward(
         ctx: Any,
-        x: Tensor,
-        weight_OI: Tensor,
-        bias_O: Tensor | None,
-        a_RI: Tensor,
-        b_OR: Tensor,
-        scale: float,
-        drop: Tensor | None,
-        dropout: float,
-    ) -> Tensor:
-        x_NI = x.reshape(-1, x.shape[-1])
-        scale = scale if drop is None else scale / (1 - dropout_rate(dropout))
-        h_NR = _without(x_NI, drop) @ a_RI.to(x.dtype).T
-        y_NO = functional.linear(x_NI, weight_OI, bias_O)
-        y_NO.addmm_(h_NR, b_OR.to(x.dtype).T, alpha=scale)
-        ctx.save_for_backward(x, weight_OI, a_RI, b_OR, h_NR, drop)
-        ctx.scale = scale
-        return y_NO.view(*x.shape[:-1], -1)
+        x_BTI: Tensor,
+        layers: tuple[tuple[Tensor, Tensor | None], ...],
+        updates: tuple[Update, ...],
+        *factors: Tensor,
+    ) -> tuple[Tensor, ...]:
+        y_each = tuple(functional.linear(x_BTI, weight_OI, bias_O) for weight_OI, bias_O in layers)
+        inner = []
+        for update, pairs in zip(updates, _per_update(factors, len(layers)), strict=True):
+            h_NR = update.inputs(x_BTI) @ _stacked(pairs, x_BTI.dtype).T
+            for y_BTO, own_NR, (_, b_OR), scale in zip(y_each, _split(h_NR, pairs), pairs, update.scales, strict=True):
+                update.add_to(y_BTO, own_NR, b_OR.to(x_BTI.dtype).T, scale)
+            inner.append(h_NR)
+        ctx.save_for_backward(x_BTI, *factors, *inner)
+        ctx.weights = tuple(weight_OI for weight_OI, _ in layers)  # frozen: no version to keep watch over
+        ctx.updates = updates
+        return y_each
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight_OI, a_RI, b_OR, h_NR, drop = ctx.saved_tensors
-        dy_NO = gradients[0].reshape(-1, gradients[0].shape[-1])
-        x_NI = x.reshape(-1, x.shape[-1])
-        dh_NR = (dy_NO @ b_OR.to(x.dtype)).mul_(ctx.scale)
-        db_OR = (dy_NO.T @ h_NR).to(b_OR.dtype).mul_(ctx.scale)
-        da_RI = (dh_NR.T @ _without(x_NI, drop)).to(a_RI.dtype)
-        dx = None
-        if ctx.needs_input_grad[0]:
-            dx_NI = dy_NO @ weight_OI
-            if drop is None:
-                dx_NI.addmm_(dh_NR, a_RI.to(x.dtype))
-            else:
-                dx_NI += (dh_NR @ a_RI.to(x.dtype)).masked_fill_(drop.view_as(dx_NI), 0)
-            dx = dx_NI.view_as(x)
-        return dx, None, None, da_RI, db_OR, None, None, None
+    def backward(ctx: Any, *dy_each: Tensor) -> tuple[Any, ...]:
+        x_BTI, *saved = ctx.saved_tensors
+        count = 2 * len(ctx.weights) * len(ctx.updates)
+        factors, inner = saved[:count], saved[count:]
+        dx_BTI = _input_gradient(dy_each, ctx.weights) if ctx.needs_input_grad[0] else None
+        found: list[Tensor] = []
+        for update, pairs, h_NR in zip(ctx.updates, _per_update(factors, len(ctx.weights)), inner, strict=True):
+            dh_each = []
+            db_each = []
+            for dy_BTO, own_NR, (_, b_OR), scale in zip(
+                dy_each, _split(h_NR, pairs), pairs, update.scales, strict=True
+            ):
+                dy_NO = update.flat(dy_BTO)
+                dh_each.append((dy_NO @ b_OR.to(dy_NO.dtype)).mul_(scale))
+                db_each.append((dy_NO.T @ own_NR).to(b_OR.dtype).mul_(scale))
+            dh_NR = dh_each[0] if len(dh_each) == 1 else torch.cat(dh_each, dim=1)
+            da_RI = dh_NR.T @ update.inputs(x_BTI)
+            for (a_RI, _), da_own, db_OR in zip(pairs, _split(da_RI, pairs, dim=0), db_each, strict=True):
+                found += [da_own.to(a_RI.dtype), db_OR]
+            if dx_BTI is not None and update.drop is None:
+                update.add_to(dx_BTI, dh_NR, _stacked(pairs, dh_NR.dtype), 1.0)
+            elif dx_BTI is not None:
+                change_NI = (dh_NR @ _stacked(pairs, dh_NR.dtype)).masked_fill_(update.drop.view(len(dh_NR), -1), 0)
+                own = update.of(dx_BTI)
+                own.add_(change_NI.view(own.shape))
+        return dx_BTI, None, None, *found
 
 
-def _without(x_NI: Tensor, drop: Tensor | None) -> Tensor:
-    return x_NI if drop is None else x_NI.masked_fill(drop.view_as(x_NI), 0)
+def _input_gradient(dy_each: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    dx_NI = dy_each[0].reshape(-1, dy_each[0].shape[-1]) @ weights[0]
+    for dy, weight_OI in zip(dy_each[1:], weights[1:], strict=True):
+        dx_NI.addmm_(dy.reshape(-1, dy.shape[-1]), weight_OI)
+    return dx_NI.view(*dy_each[0].shape[:-1], -1)
+
+
+def _per_update(factors: Sequence[Tensor], layers: int) -> list[list[tuple[Tensor, Tensor]]]:
+    pairs = list(zip(factors[::2], factors[1::2], strict=True))
+    return [pairs[start : start + layers] for start in range(0, len(pairs), layers)]
+
+
+def _stacked(pairs: Sequence[tuple[Tensor, Tensor]], dtype: torch.dtype) -> Tensor:
+    """(sum of ranks, I)."""
+    return pairs[0][0].to(dtype) if len(pairs) == 1 else torch.cat([a_RI for a_RI, _ in pairs]).to(dtype)
+
+
+def _split(values: Tensor, pairs: Sequence[tuple[Tensor, Tensor]], dim: int = 1) -> tuple[Tensor, ...]:
+    return values.split([len(a_RI) for a_RI, _ in pairs], dim=dim)
 
 
 def _master_dtype(weight: Tensor) -> torch.dtype:

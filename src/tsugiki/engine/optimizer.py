@@ -47,7 +47,7 @@ class MasterAdamW:
         if torch.isfinite(norm):
             self.adamw.step()
             self.write_back()
-        self.adamw.zero_grad(set_to_none=True)
+        self.drop_gradients()
         return float(norm)
 
     def write_back(self) -> None:
@@ -56,6 +56,14 @@ class MasterAdamW:
             for name, parameter in self.parameters.items():
                 if self.masters[name] is not parameter:
                     parameter.copy_(self.masters[name])
+
+    def drop_gradients(self) -> None:
+        self.adamw.zero_grad(set_to_none=True)
+
+    def free(self) -> None:
+        """Give up moments and gradients: this run takes no further step."""
+        self.drop_gradients()
+        self.adamw.state.clear()
 
     def close(self) -> None:
         for hook in self.hooks:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from torch import nn
 
 from tsugiki.config import MethodName, PlanSpec
-from tsugiki.engine.structure import Structure, structure_of
+from tsugiki.engine.structure import Block, Structure, structure_of
 from tsugiki.errors import PlanError
 
 AUTO = "auto"
@@ -122,15 +122,20 @@ def _low_rank(spec: PlanSpec) -> LowRank:
 def _bottlenecks(structure: Structure, spec: PlanSpec) -> dict[str, Bottleneck]:
     place: Literal["serial", "parallel"] = "parallel" if spec.bottleneck == "parallel" else "serial"
     part = Bottleneck(place=place, width=spec.width, dropout=spec.dropout)
-    names = [block.mlp for block in structure.blocks]
+    blocks = _chosen_blocks(structure, spec)
+    names = [block.mlp for block in blocks]
     if spec.bottleneck == "houlsby":
-        names = [name for block in structure.blocks for name in (block.attention, block.mlp)]
+        names = [name for block in blocks for name in (block.attention, block.mlp)]
     return dict.fromkeys(names, part)
 
 
 def _targets(model: nn.Module, structure: Structure, spec: PlanSpec) -> list[str]:
-    """Linear layers by name ending; 'all-linear' is every linear layer of the blocks (the head only by name)."""
+    """Linear layers by name ending; 'all-linear' is every linear layer of the blocks (the head only by name).
+
+    Of the layers inside blocks, those in the chosen blocks.
+    """
     chosen: list[str] = []
+    left_out = set(structure.linears) - {name for block in _chosen_blocks(structure, spec) for name in block.linears}
     candidates = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     for target in spec.targets:
         found = structure.linears if target == ALL_LINEAR else [n for n in candidates if _ends_with(n, target)]
@@ -141,7 +146,27 @@ def _targets(model: nn.Module, structure: Structure, spec: PlanSpec) -> list[str
                 fix=f"Use 'all-linear' or some of: {', '.join(endings)}.",
             )
         chosen.extend(found)
-    return list(dict.fromkeys(chosen))
+    return [name for name in dict.fromkeys(chosen) if name not in left_out]
+
+
+def _chosen_blocks(structure: Structure, spec: PlanSpec) -> tuple[Block, ...]:
+    """The blocks that `spec.blocks` names, in the order of the model."""
+    count = len(structure.blocks)
+    chosen: set[int] = set()
+    for entry in spec.blocks:
+        last = entry.removeprefix("last:")
+        if entry == "all":
+            chosen.update(range(count))
+        elif last != entry and last.isdigit() and 1 <= int(last) <= count:
+            chosen.update(range(count - int(last), count))
+        elif entry.lstrip("-").isdigit():
+            chosen.add(_block_index(entry, count, "blocks"))
+        else:
+            raise PlanError(
+                f"blocks: {entry!r} names no blocks of a base that has {count}.",
+                fix=f"Use 'all', block numbers 0 to {count - 1}, or 'last:1' to 'last:{count}'.",
+            )
+    return tuple(block for block in structure.blocks if block.index in chosen)
 
 
 def _ends_with(name: str, ending: str) -> bool:
@@ -159,7 +184,7 @@ def _full_modules(model: nn.Module, structure: Structure, spec: PlanSpec) -> fro
                 fix="Choose the blocks first (gradients.choose_blocks), then make the plan.",
             )
         if entry.lstrip("-").isdigit():
-            prefix = structure.blocks[_block_index(entry, len(structure.blocks))].name + "."
+            prefix = structure.blocks[_block_index(entry, len(structure.blocks), "full_layers")].name + "."
             chosen.update(name for name in owners if name.startswith(prefix))
             continue
         found = [name for name in owners if fnmatch.fnmatchcase(name, entry) or _ends_with(name, entry)]
@@ -173,11 +198,11 @@ def _full_modules(model: nn.Module, structure: Structure, spec: PlanSpec) -> fro
     return frozenset(chosen)
 
 
-def _block_index(entry: str, count: int) -> int:
+def _block_index(entry: str, count: int, knob: str) -> int:
     index = int(entry)
     if not -count <= index < count:
         raise PlanError(
-            f"full_layers: there is no block {index}; the base has blocks 0 to {count - 1}.",
+            f"{knob}: there is no block {index}; the base has blocks 0 to {count - 1}.",
             fix="Choose a block in that range (negative numbers count from the end).",
         )
     return index % count

@@ -2,57 +2,32 @@
 
 Called by `work`. Seeds come first, every part is proven to receive a gradient, the loss of a step is the mean over all
 its completion tokens however the step was cut up, and a killed run goes on from its checkpoint bit for bit (on a CPU).
+One plan trains alone (`train`); several low-rank plans train side by side in a bank (`train_bank`), each as it would
+alone: every learner has its own order of rows, random numbers, optimiser, checkpoint and early stop.
 """
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from tsugiki.config import Recipe
 from tsugiki.engine.attach import Trainable
-from tsugiki.engine.batches import Encoded, batch_order, micro_batches
-from tsugiki.engine.checkpoint import BestParts, Progress, load_checkpoint, save_checkpoint
-from tsugiki.engine.loss import TokenLoss, mean_loss, token_loss
-from tsugiki.engine.optimizer import MasterAdamW, rate_share
+from tsugiki.engine.bank import Bank, bank_products, join
+from tsugiki.engine.base import Base
+from tsugiki.engine.batches import Batch, Encoded, micro_batches
+from tsugiki.engine.learner import Learner, Step, TrainResult
+from tsugiki.engine.loss import ShareLosses, share_losses
+from tsugiki.engine.lowrank import products_of
+from tsugiki.engine.prefix_cache import cut_below, frozen_blocks, with_states, worth_caching
+from tsugiki.engine.shared_input import sharing
 from tsugiki.errors import DoesNotFit, TrainingError
-from tsugiki.fingerprint import digest_json
 
-STARTS_WITHOUT_GRADIENT = (".lora_A", ".down", ".down_bias")  # their partner is zero until the first update
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a caller hears after each optimiser step. `loss` is nats per completion token of that step."""
-
-    step: int
-    of: int
-    loss: float
-    learning_rate: float
-    tokens_per_second: float
-    seconds_left: float
-    dev_loss: float | None
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """`tokens` are read and predicted tokens without padding; `seconds` are those spent in steps, not in evaluation."""
-
-    steps: int
-    tokens: int
-    seconds: float
-    tokens_per_second: float
-    best_step: int
-    best_dev_loss: float
-    history: tuple[dict[str, Any], ...]
-    stopped_early: bool
+OnStep = Callable[[Step], None]
 
 
 def train(
@@ -61,22 +36,49 @@ def train(
     dev_set: Encoded,
     recipe: Recipe,
     *,
-    on_step: Callable[[Step], None],
+    on_step: OnStep,
     checkpoint: Path | None = None,
+    prefix_folder: Path | None = None,
 ) -> TrainResult:
     """Train the attached parts; afterwards they hold the weights with the best dev loss.
 
-    `checkpoint` is a folder to save to and to go on from; the caller removes it when it has what it needs.
+    `checkpoint` is a folder to save to and to go on from; the caller removes it when it has what it needs. Where the
+    plan leaves the first blocks alone, their output is computed once per row, and kept in `prefix_folder` if given.
     Raises TrainingError (a part without gradient, a loss that is no number) and DoesNotFit (out of memory).
     """
-    try:
-        return _train(trainable, train_set, dev_set, recipe, on_step, checkpoint)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise does_not_fit(recipe) from error
-    except RuntimeError as error:
-        if "can't allocate memory" in str(error):
-            raise does_not_fit(recipe) from error
-        raise
+    torch.manual_seed(recipe.seed)
+    base = trainable.base
+    generators = {"cpu": torch.default_generator}
+    if base.device.type == "cuda":
+        generators["cuda"] = torch.cuda.default_generators[base.device.index or 0]
+    (result,) = _train(base, None, [trainable], [recipe], [generators], train_set, dev_set, on_step, [checkpoint],
+                       prefix_folder, {})  # fmt: skip
+    if isinstance(result, TrainingError):
+        raise result
+    return result
+
+
+def train_bank(
+    bank: Bank,
+    train_set: Encoded,
+    dev_set: Encoded,
+    recipes: Sequence[Recipe],
+    *,
+    on_step: OnStep,
+    checkpoint: Path | None = None,
+    prefix_folder: Path | None = None,
+    keep: Mapping[int, int] | None = None,
+) -> list[TrainResult | TrainingError]:
+    """Train the candidates of a bank side by side, one recipe each; one that diverges is an error among results.
+
+    `keep` is successive halving on dev loss (arXiv 1502.07943): {n: count} lets the `count` best go on after the n-th
+    evaluation; the rows of the others are freed, and their results say that they stopped early. Equal recipes but for
+    rate and seed are the usual case; with other numbers of evaluations `keep` counts each candidate's own.
+    """
+    folders = [None if checkpoint is None else checkpoint / f"candidate-{at}" for at in range(len(recipes))]
+    generators = [{"own": generator} for generator in bank.generators]
+    return _train(bank.base, bank, bank.candidates, recipes, generators, train_set, dev_set, on_step, folders,
+                  prefix_folder, keep or {})  # fmt: skip
 
 
 def does_not_fit(recipe: Recipe) -> DoesNotFit:
@@ -88,133 +90,185 @@ def does_not_fit(recipe: Recipe) -> DoesNotFit:
 
 
 def _train(
-    trainable: Trainable,
+    base: Base,
+    bank: Bank | None,
+    trainables: Sequence[Trainable],
+    recipes: Sequence[Recipe],
+    generators: Sequence[Mapping[str, torch.Generator]],
     train_set: Encoded,
     dev_set: Encoded,
-    recipe: Recipe,
-    on_step: Callable[[Step], None],
-    checkpoint: Path | None,
-) -> TrainResult:
-    torch.manual_seed(recipe.seed)
-    inputs = {
-        "base": trainable.base.identity.digest,
-        "plan": digest_json(trainable.plan.as_json()),
-        "recipe": digest_json(recipe.model_dump(mode="json")),
-        "data": digest_json([train_set.digest, dev_set.digest]),
-    }
-    optimizer = MasterAdamW(trainable, recipe)
-    best = BestParts(trainable, checkpoint)
-    progress = (load_checkpoint(checkpoint, inputs, optimizer) if checkpoint else None) or Progress(inputs)
-    evaluate_every = max(1, recipe.max_steps // recipe.evaluations)
-    loss = token_loss(trainable.model)
-    order = islice(batch_order(train_set, batch_size=recipe.batch_size, seed=recipe.seed), progress.step, None)
+    on_step: OnStep,
+    folders: Sequence[Path | None],
+    prefix_folder: Path | None,
+    keep: Mapping[int, int],
+) -> list[TrainResult | TrainingError]:
+    with _memory_errors(recipes[0]):
+        learners = [
+            Learner(at, trainable, recipe, own, (train_set, dev_set), folder)
+            for at, (trainable, recipe, own, folder) in enumerate(
+                zip(trainables, recipes, generators, folders, strict=True)
+            )
+        ]
+        cut = _blocks_to_cache(base, learners, train_set)
+        if cut:
+            micro_tokens = recipes[0].micro_tokens
+            train_set, dev_set = (
+                with_states(base, encoded, cut, micro_tokens=micro_tokens, folder=prefix_folder)
+                for encoded in (train_set, dev_set)
+            )
+            _count_the_prefix(learners, train_set, dev_set)
+        try:
+            with _sharing(base, bank, trainables), cut_below(base.model, cut) as entry:
+                losses = share_losses(base.model, entry)
+                while turn := _in_turn(learners):
+                    _take_turn(base, bank, turn, train_set, dev_set, losses, on_step)
+                    _let_the_weak_leave(learners, keep)
+        finally:
+            for learner in learners:
+                learner.optimizer.close()
+        base.model.eval()
+        return [learner.error or learner.result(cut) for learner in learners]
+
+
+@contextmanager
+def _memory_errors(recipe: Recipe) -> Iterator[None]:
     try:
-        while progress.step < recipe.max_steps and progress.without_best < recipe.patience:
-            started = time.perf_counter()
-            step_loss, tokens = _one_step(trainable, train_set, order, recipe, optimizer, loss, progress.step)
-            progress.step += 1
-            progress.tokens += tokens
-            progress.seconds += time.perf_counter() - started
-            dev_loss = None
-            if progress.step % evaluate_every == 0 or progress.step == recipe.max_steps:
-                dev_loss = mean_loss(trainable.model, dev_set, micro_tokens=recipe.micro_tokens)
-                _note_dev_loss(progress, dev_loss, best)
-            assert progress.history is not None
-            progress.history.append({"step": progress.step, "loss": step_loss, "dev_loss": dev_loss})
-            if checkpoint and progress.step % recipe.checkpoint_every == 0:
-                save_checkpoint(checkpoint, progress, optimizer)
-            on_step(_report(progress, recipe, step_loss, dev_loss))
-    finally:
-        optimizer.close()
-    best.restore(progress.best_step)
-    trainable.model.eval()
-    return _result(progress, recipe)
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise does_not_fit(recipe) from error
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error):
+            raise does_not_fit(recipe) from error
+        raise
+
+
+def _sharing(base: Base, bank: Bank | None, trainables: Sequence[Trainable]) -> AbstractContextManager[None]:
+    """Layers that read one input are computed together, alone and in a bank alike, so that both draw equal masks."""
+    if bank is not None:
+        return sharing(
+            base.model, bank.layers, bank_products, lambda layer: tuple(member.part.dropout for member in layer.members)
+        )
+    layers = {name: layer for name, layer in trainables[0].low_rank_layers().items() if not layer.part.dora}
+    return sharing(base.model, layers, products_of, lambda layer: layer.part.dropout)
+
+
+def _blocks_to_cache(base: Base, learners: Sequence[Learner], train_set: Encoded) -> int:
+    blocks = min(frozen_blocks(base.model, learner.trainable.plan) for learner in learners)
+    read = sum(learner.recipe.max_steps * learner.recipe.batch_size for learner in learners)
+    return blocks if worth_caching(base.model, blocks, rows=len(train_set), rows_read=read) else 0
+
+
+def _count_the_prefix(learners: Sequence[Learner], *data: Encoded) -> None:
+    """Whoever computed it, a run that trains on it has needed it: its seconds belong to the training."""
+    seconds = sum(encoded.states.seconds for encoded in data if encoded.states is not None)
+    for learner in learners:
+        if learner.progress.step == 0:
+            learner.progress.seconds += seconds / len(learners)
+
+
+def _in_turn(learners: Sequence[Learner]) -> list[Learner]:
+    """Who takes the next step: those that are furthest behind, which after a resume need not be all."""
+    learning = [learner for learner in learners if learner.learns]
+    behind = min((learner.progress.step for learner in learning), default=0)
+    return [learner for learner in learning if learner.progress.step == behind]
+
+
+def _take_turn(
+    base: Base,
+    bank: Bank | None,
+    turn: list[Learner],
+    train_set: Encoded,
+    dev_set: Encoded,
+    losses: ShareLosses,
+    on_step: OnStep,
+) -> None:
+    started = time.perf_counter()
+    taken = _one_step(base, bank, turn, train_set, losses)
+    seconds = time.perf_counter() - started
+    turn = [learner for learner in turn if learner.error is None]
+    every = sum(taken[learner.candidate][1] for learner in turn)
+    for learner in turn:
+        tokens = taken[learner.candidate][1]
+        learner.count(tokens, seconds * tokens / every)
+    due = [learner for learner in turn if learner.is_due]
+    dev_losses = _dev_losses(base, bank, due, dev_set, losses) if due else {}
+    for learner in turn:
+        with _a_bank_goes_on(learner, bank):
+            on_step(learner.note(taken[learner.candidate][0], dev_losses.get(learner.candidate)))
 
 
 def _one_step(
-    trainable: Trainable,
-    train_set: Encoded,
-    order: Iterator[tuple[int, ...]],
-    recipe: Recipe,
-    optimizer: MasterAdamW,
-    loss: TokenLoss,
-    step: int,
-) -> tuple[float, int]:
-    """One optimiser step; returns the loss per completion token and the tokens of the step."""
-    trainable.model.train()
-    batches = micro_batches(train_set, next(order), micro_tokens=recipe.micro_tokens)
-    labels = sum(len(batch.targets_N) for batch in batches)
-    total = 0.0
-    for batch in batches:
-        part = loss(batch.to(trainable.base.device)) / labels
-        part.backward()
-        total += float(part.detach())
-    if step < 2:
-        _prove_gradients(optimizer, step)
-    norm = optimizer.step(step)
-    if not math.isfinite(total) or not math.isfinite(norm):
-        raise TrainingError(
-            f"The loss is {total:.3g} and the gradient norm {norm:.3g} at step {step + 1}; training has diverged.",
-            fix=f"Lower the learning rate (it is {recipe.learning_rate:g}) or the LoRA alpha.",
-        )
-    return total, sum(batch.tokens for batch in batches)
+    base: Base, bank: Bank | None, turn: Sequence[Learner], train_set: Encoded, losses: ShareLosses
+) -> dict[int, tuple[float, int]]:
+    """One optimiser step of each learner; returns by candidate the loss per completion token and the tokens."""
+    base.model.train()
+    batches = {
+        learner.candidate: micro_batches(train_set, next(learner.order), micro_tokens=learner.recipe.micro_tokens)
+        for learner in turn
+    }
+    labels = {candidate: sum(len(batch.targets_N) for batch in found) for candidate, found in batches.items()}
+    totals = dict.fromkeys(batches, 0.0)
+    for number in range(max(map(len, batches.values()))):
+        parts = [(candidate, found[number]) for candidate, found in batches.items() if number < len(found)]
+        found = _joint_losses(base, bank, parts, losses)
+        means = [loss / labels[candidate] for (candidate, _), loss in zip(parts, found, strict=True)]
+        torch.stack(means).sum().backward()
+        for (candidate, _), mean in zip(parts, means, strict=True):
+            totals[candidate] += float(mean.detach())
+    for learner in turn:
+        with _a_bank_goes_on(learner, bank):
+            learner.update(totals[learner.candidate])
+    return {
+        candidate: (totals[candidate], sum(batch.tokens for batch in found)) for candidate, found in batches.items()
+    }
 
 
-def _prove_gradients(optimizer: MasterAdamW, step: int) -> None:
-    """Every trained tensor must have a finite gradient other than zero, or the run would teach less than it says.
+@contextmanager
+def _a_bank_goes_on(learner: Learner, bank: Bank | None) -> Iterator[None]:
+    """Alone, an error ends the run; in a bank it ends the candidate."""
+    try:
+        yield
+    except DoesNotFit:
+        raise
+    except TrainingError as error:
+        if bank is None:
+            raise
+        learner.fail(error)
 
-    In the first step that cannot hold for the inner half of a pair whose outer half starts at zero; in the second it
-    must.
-    """
-    silent = []
-    for name, master in optimizer.masters.items():
-        if step == 0 and name.endswith(STARTS_WITHOUT_GRADIENT):
+
+def _joint_losses(
+    base: Base, bank: Bank | None, parts: Sequence[tuple[int, Batch]], losses: ShareLosses
+) -> list[torch.Tensor]:
+    batch, shares, labels = join([(candidate, batch.to(base.device)) for candidate, batch in parts])
+    if bank is not None:
+        bank.take(shares)
+    return losses(batch.ids_BT, batch.states_BTD, labels)
+
+
+def _dev_losses(
+    base: Base, bank: Bank | None, due: Sequence[Learner], dev_set: Encoded, losses: ShareLosses
+) -> dict[int, float]:
+    """Nats per completion token of the dev set by candidate, without dropout; the memory of one batch for all."""
+    base.model.eval()
+    micro_tokens = due[0].recipe.micro_tokens // len(due)
+    totals = dict.fromkeys((learner.candidate for learner in due), 0.0)
+    count = 0
+    with torch.no_grad():
+        for batch in micro_batches(dev_set, range(len(dev_set)), micro_tokens=micro_tokens):
+            found = _joint_losses(base, bank, [(candidate, batch) for candidate in totals], losses)
+            for candidate, loss in zip(totals, found, strict=True):
+                totals[candidate] += float(loss)
+            count += len(batch.targets_N)
+    return {candidate: total / count for candidate, total in totals.items()}
+
+
+def _let_the_weak_leave(learners: Sequence[Learner], keep: Mapping[int, int]) -> None:
+    """After the n-th evaluation of all that still learn, only the keep[n] with the best dev loss so far go on."""
+    for evaluation, count in keep.items():
+        there = [learner for learner in learners if not learner.error and not learner.progress.left]
+        if any(learner.learns and len(learner.dev_losses) < evaluation for learner in there):
             continue
-        if master.grad is None or not bool(torch.isfinite(master.grad).all()) or not bool(master.grad.any()):
-            silent.append(name)
-    if silent:
-        shown = ", ".join(silent[:5]) + (f" and {len(silent) - 5} more" if len(silent) > 5 else "")
-        raise TrainingError(
-            f"No finite, non-zero gradient reaches {shown} (step {step + 1}).",
-            fix="Leave these out of the plan (targets, full_layers), or check the data for empty completions.",
-        )
-
-
-def _note_dev_loss(progress: Progress, dev_loss: float, best: BestParts) -> None:
-    if not math.isfinite(dev_loss):
-        raise TrainingError(
-            f"The dev loss is {dev_loss} at step {progress.step}; training has diverged.",
-            fix="Lower the learning rate.",
-        )
-    if progress.best_dev_loss is None or dev_loss < progress.best_dev_loss:
-        progress.best_dev_loss, progress.best_step, progress.without_best = dev_loss, progress.step, 0
-        best.keep(progress.step)
-    else:
-        progress.without_best += 1
-
-
-def _report(progress: Progress, recipe: Recipe, loss: float, dev_loss: float | None) -> Step:
-    per_step = progress.seconds / progress.step
-    return Step(
-        step=progress.step,
-        of=recipe.max_steps,
-        loss=loss,
-        learning_rate=recipe.learning_rate * rate_share(progress.step - 1, recipe),
-        tokens_per_second=progress.tokens / progress.seconds,
-        seconds_left=per_step * (recipe.max_steps - progress.step),
-        dev_loss=dev_loss,
-    )
-
-
-def _result(progress: Progress, recipe: Recipe) -> TrainResult:
-    assert progress.best_dev_loss is not None and progress.history is not None
-    return TrainResult(
-        steps=progress.step,
-        tokens=progress.tokens,
-        seconds=progress.seconds,
-        tokens_per_second=progress.tokens / progress.seconds,
-        best_step=progress.best_step,
-        best_dev_loss=progress.best_dev_loss,
-        history=tuple(progress.history),
-        stopped_early=progress.step < recipe.max_steps,
-    )
+        ranked = sorted(there, key=lambda learner: min(learner.dev_losses[:evaluation]))
+        for learner in ranked[count:]:
+            if learner.learns:
+                learner.leave()

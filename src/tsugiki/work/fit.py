@@ -21,8 +21,9 @@ from tsugiki.engine.adapter_files import save_adapter
 from tsugiki.engine.attach import Trainable, attach
 from tsugiki.engine.base import Base, live_weights_digest
 from tsugiki.engine.gradients import choose_blocks
+from tsugiki.engine.learner import Step
 from tsugiki.engine.plan import Plan, make_plan
-from tsugiki.engine.train import Step, train
+from tsugiki.engine.train import train
 from tsugiki.errors import DoesNotFit, TrainingError
 from tsugiki.files import write_json
 from tsugiki.fingerprint import digest_file

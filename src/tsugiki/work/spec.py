@@ -72,6 +72,11 @@ def scratch_folder(study: Path, trial: str) -> Path:
     return study / "work" / trial
 
 
+def prefix_folder(study: Path) -> Path:
+    """What trials share of the blocks that none of them trains; gone when the study has ended."""
+    return study / "work" / "prefix"
+
+
 def result_path(study: Path, trial: str) -> Path:
     """Inspection and calibration prepare the trials and are none themselves."""
     return study / f"{trial}.json" if trial in (INSPECTION, CALIBRATION) else study / "trials" / f"{trial}.json"

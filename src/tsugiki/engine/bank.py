@@ -1,0 +1,168 @@
+"""A bank: several low-rank adapters on the same layers of one frozen base, each for its own rows of a batch.
+
+Called by `train` to train candidates (ranks, learning rates, seeds) side by side. The product with a frozen weight is
+taken once for all rows; each candidate adds its own update to its own rows, with its own dropout stream, and receives
+gradients from these rows alone. So what a candidate computes is what it would compute alone, up to rounding.
+Shapes as in lowrank.py, with B rows of all candidates together, T the width of the widest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from tsugiki.engine.attach import Trainable
+from tsugiki.engine.base import Base
+from tsugiki.engine.batches import Batch
+from tsugiki.engine.lowrank import LowRankLinear, Update, dropout_mask, low_rank_products, update_of
+from tsugiki.engine.plan import Plan
+from tsugiki.engine.shared_input import SharedInput
+from tsugiki.engine.structure import structure_of
+from tsugiki.errors import PlanError
+
+
+@dataclass(frozen=True)
+class Share:
+    """The rows of one candidate in a joint batch, and how many columns of them are its own."""
+
+    candidate: int
+    start: int
+    stop: int
+    width: int
+
+
+@dataclass
+class Bank:
+    """`candidates` are views, one per plan: what they hold trains, saves and restores like a plan attached alone."""
+
+    base: Base
+    candidates: tuple[Trainable, ...] = ()
+    generators: tuple[torch.Generator, ...] = ()
+    layers: dict[str, BankLinear] = field(default_factory=dict)
+
+    def take(self, shares: Sequence[Share]) -> None:
+        """Say whose rows the next forward pass holds."""
+        for layer in self.layers.values():
+            layer.shares = tuple(shares)
+
+    def detach(self) -> None:
+        """Give the base back as it was; the candidates' parts stay usable in their `trained`."""
+        for name, layer in self.layers.items():
+            self.base.model.set_submodule(name, layer.base)
+        self.layers = {}
+        self.base.model.eval()
+
+
+class BankLinear(nn.Module):
+    """A frozen linear layer with one low-rank update per candidate."""
+
+    def __init__(self, base: nn.Linear, members: Sequence[LowRankLinear], generators: Sequence[torch.Generator]):
+        super().__init__()
+        self.base = base
+        self.members = nn.ModuleList(members)
+        self.generators = tuple(generators)
+        self.shares: tuple[Share, ...] = ()
+        self.shared: SharedInput | None = None
+
+    def forward(self, x_BTI: Tensor) -> Tensor:
+        if self.shared is not None:
+            return self.shared.output(self, x_BTI)
+        return bank_products([self], x_BTI)[0]
+
+    def member(self, candidate: int) -> LowRankLinear:
+        found = self.members[candidate]
+        assert isinstance(found, LowRankLinear)
+        return found
+
+
+def bank_products(layers: Sequence[BankLinear], x_BTI: Tensor) -> list[Tensor]:
+    """The outputs of layers of one bank that read the same x; each candidate drops the same of its inputs in all."""
+    first = layers[0]
+    updates: list[Update] = []
+    factors: list[tuple[Tensor, Tensor]] = []
+    for share in first.shares:
+        members = [layer.member(share.candidate) for layer in layers]
+        rows, columns = slice(share.start, share.stop), slice(0, share.width)
+        own, dropout = x_BTI[rows, columns], members[0].part.dropout
+        drop = dropout_mask(own, dropout, first.generators[share.candidate]) if first.training else None
+        updates.append(update_of(rows, columns, members, drop))
+        factors += [(member.lora_A, member.lora_B) for member in members]
+    return low_rank_products(x_BTI, [(layer.base.weight, layer.base.bias) for layer in layers], updates, factors)
+
+
+def attach_bank(base: Base, plans: Sequence[Plan], *, seeds: Sequence[int]) -> Bank:
+    """Put all plans onto `base` at once; each candidate starts as `attach` with its seed would start it.
+
+    Raises PlanError for a plan that holds more than low-rank updates of the blocks, and for plans on different layers.
+    """
+    names = tuple(plans[0].low_rank)
+    for plan in plans:
+        if (fault := why_alone(base.model, plan)) is not None:
+            raise PlanError(f"{fault}, so it cannot share a bank.", fix="Train it alone.")
+        if tuple(plan.low_rank) != names:
+            raise PlanError("The plans of a bank name different layers.", fix="Use the same targets for all of them.")
+    starts = [torch.Generator().manual_seed(seed) for seed in seeds]
+    bank = Bank(
+        base=base,
+        candidates=tuple(Trainable(base=base, plan=plan) for plan in plans),
+        generators=tuple(torch.Generator(device=base.device).manual_seed(seed) for seed in seeds),
+    )
+    for name in names:
+        linear = base.model.get_submodule(name)
+        if not isinstance(linear, nn.Linear):
+            raise PlanError(f"{name} is a {type(linear).__name__}, not a linear layer.", fix="Remove it from the plan.")
+        members = [LowRankLinear(linear, plan.low_rank[name], start) for plan, start in zip(plans, starts, strict=True)]
+        layer = BankLinear(linear, members, bank.generators)
+        base.model.set_submodule(name, layer)
+        bank.layers[name] = layer
+        for candidate, member in zip(bank.candidates, members, strict=True):
+            for part, parameter in member.named_parameters(recurse=False):
+                candidate.trained[f"{name}.{part}"] = parameter
+    return bank
+
+
+def why_alone(model: nn.Module, plan: Plan) -> str | None:
+    """Why this plan cannot share a bank, or None."""
+    if plan.full or plan.bottlenecks or not plan.low_rank:
+        return f"The {plan.method} plan trains more than low-rank updates"
+    if any(part.dora for part in plan.low_rank.values()):
+        return "DoRA rescales the frozen product for each candidate"
+    if structure_of(model).head in plan.low_rank:
+        return "The plan adapts the head"
+    return None
+
+
+def join(batches: Sequence[tuple[int, Batch]]) -> tuple[Batch, list[Share], list[tuple[Tensor, Tensor]]]:
+    """One batch of several, given as (candidate, its batch): the joint batch, whose rows are whose, and their labels.
+
+    One batch alone is returned as it is.
+    """
+    width = max(batch.ids_BT.shape[1] for _, batch in batches)
+    rows = sum(len(batch.ids_BT) for _, batch in batches)
+    shares: list[Share] = []
+    labels: list[tuple[Tensor, Tensor]] = []
+    start = 0
+    for candidate, batch in batches:
+        count, own = batch.ids_BT.shape
+        shares.append(Share(candidate, start, start + count, own))
+        row_N, column_N = batch.positions_N // own, batch.positions_N % own
+        labels.append(((row_N + start) * width + column_N, batch.targets_N))
+        start += count
+    first = batches[0][1]
+    if len(batches) == 1:
+        return first, shares, labels
+    ids_BT = first.ids_BT.new_zeros(rows, width)
+    states_BTD = None
+    if first.states_BTD is not None:
+        states_BTD = first.states_BTD.new_zeros(rows, width, first.states_BTD.shape[2])
+    for share, (_, batch) in zip(shares, batches, strict=True):
+        ids_BT[share.start : share.stop, : share.width] = batch.ids_BT
+        if states_BTD is not None and batch.states_BTD is not None:
+            states_BTD[share.start : share.stop, : share.width] = batch.states_BTD
+    positions_N, targets_N = (torch.cat(parts) for parts in zip(*labels, strict=True))
+    tokens = sum(batch.tokens for _, batch in batches)
+    every = tuple(row for _, batch in batches for row in batch.rows)
+    return Batch(ids_BT, positions_N, targets_N, tokens, every, states_BTD), shares, labels
