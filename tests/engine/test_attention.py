@@ -32,13 +32,20 @@ def test_gradcheck(mask: Tensor | None) -> None:
     assert torch.autograd.gradcheck(lambda q, k, v: causal_attention(q, k, v, mask, 0.7), (q, k, v), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("mask", [None, window(5, 2)], ids=["causal", "window"])
+def test_gradcheck_with_keys_that_several_heads_read(mask: Tensor | None) -> None:
+    torch.manual_seed(0)
+    q, k, v = numbers(2, 6, 5, 3), numbers(2, 2, 5, 3), numbers(2, 2, 5, 3)
+    assert torch.autograd.gradcheck(lambda q, k, v: causal_attention(q, k, v, mask, 0.7), (q, k, v), atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize(("dtype", "gap"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
 @pytest.mark.parametrize("tokens", [2, 17, 130])
 def test_equals_torchs_own_backward(dtype: torch.dtype, gap: float, tokens: int) -> None:
     torch.manual_seed(1)
     q, k, v = (numbers(2, 3, tokens, 16, dtype=dtype) for _ in range(3))
     dy = torch.randn(2, 3, tokens, 16, dtype=dtype)
-    ours = causal_attention(q, k, v, None, 0.25)
+    ours = causal_attention(q, k, v, None, 0.25).transpose(1, 2)
     theirs = functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.25)
     assert torch.equal(ours, theirs)
     for one, other in zip(

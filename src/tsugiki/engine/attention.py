@@ -49,31 +49,38 @@ def attention(
             module, query, key, value, attention_mask, dropout, scaling, is_causal, **other
         )
         return result
-    groups = query.shape[1] // key.shape[1]
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    y_BHTD = causal_attention(query, repeat_kv(key, groups), repeat_kv(value, groups), attention_mask, scale)
-    return y_BHTD.transpose(1, 2).contiguous(), None
+    return causal_attention(query, key, value, attention_mask, scale), None
 
 
-def causal_attention(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    """softmax(scale · q kᵀ) v over what `mask` allows (boolean, broadcast to BHTT), or over the past without one."""
-    y_BHTD: Tensor = _Attention.apply(q_BHTD, k_BHTD, v_BHTD, mask, scale)  # type: ignore[no-untyped-call]
-    return y_BHTD
+def causal_attention(q_BHTD: Tensor, k_BGTD: Tensor, v_BGTD: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """softmax(scale · q kᵀ) v over what `mask` allows (boolean, broadcast to BHTT), or over the past without one.
+
+    k and v may have fewer heads than q, each of them for as many of q's in a row. Returns BTHD.
+    """
+    y_BTHD: Tensor = _Attention.apply(q_BHTD, k_BGTD, v_BGTD, mask, scale)  # type: ignore[no-untyped-call]
+    return y_BTHD
 
 
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-        y = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, scale=scale)
-        ctx.save_for_backward(q, k, v, mask, y)
+        heads = q.shape[1] // k.shape[1]
+        y_BHTD = functional.scaled_dot_product_attention(
+            q, repeat_kv(k, heads), repeat_kv(v, heads), attn_mask=mask, is_causal=mask is None, scale=scale
+        )
+        y_BTHD = y_BHTD.transpose(1, 2).contiguous()  # what the next layer reads: kept once
+        ctx.save_for_backward(q, k, v, mask, y_BTHD)
         ctx.scale = scale
-        return y
+        return y_BTHD
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """With p = softmax(s): dv = pᵀ dy, ds = p · (dy vᵀ - rowsum(dy · y)), dq = scale · ds k, dk = scale · dsᵀ q."""
-        q, k, v, mask, y = ctx.saved_tensors
-        dy = gradients[0]
+        q, k_BGTD, v_BGTD, mask, y_BTHD = ctx.saved_tensors
+        dy, y = gradients[0].transpose(1, 2), y_BTHD.transpose(1, 2)
+        heads = q.shape[1] // k_BGTD.shape[1]
+        k, v = repeat_kv(k_BGTD, heads), repeat_kv(v_BGTD, heads)
         exact = torch.promote_types(q.dtype, torch.float32)
         if mask is None:
             mask = torch.ones(q.shape[2], q.shape[2], dtype=torch.bool, device=q.device).tril_()
@@ -83,4 +90,10 @@ class _Attention(torch.autograd.Function):
         dp_BHTT = (dy @ v.transpose(-1, -2)).to(exact)
         ds_BHTT = (dp_BHTT - row_BHT1).mul_(p_BHTT).mul_(ctx.scale).to(q.dtype)
         dv = p_BHTT.to(q.dtype).transpose(-1, -2) @ dy
-        return ds_BHTT @ k, ds_BHTT.transpose(-1, -2) @ q, dv, None, None
+        dk = ds_BHTT.transpose(-1, -2) @ q
+        return ds_BHTT @ k, _over_groups(dk, heads), _over_groups(dv, heads), None, None
+
+
+def _over_groups(gradient_BHTD: Tensor, heads: int) -> Tensor:
+    """The gradient of a key or value that `heads` heads have read."""
+    return gradient_BHTD if heads == 1 else gradient_BHTD.unflatten(1, (-1, heads)).sum(dim=2)

@@ -20,6 +20,7 @@ from tsugiki.engine.attach import Trainable
 from tsugiki.engine.bank import Bank, bank_products, join
 from tsugiki.engine.base import Base
 from tsugiki.engine.batches import Batch, Encoded, micro_batches
+from tsugiki.engine.gated_mlp import keeping_less
 from tsugiki.engine.learner import Learner, Step, TrainResult
 from tsugiki.engine.loss import ShareLosses, share_losses
 from tsugiki.engine.lowrank import products_of
@@ -118,7 +119,7 @@ def _train(
             )
             _count_the_prefix(learners, train_set, dev_set)
         try:
-            with _sharing(base, bank, trainables), cut_below(base.model, cut) as entry:
+            with _sharing(base, bank, trainables), keeping_less(base.model), cut_below(base.model, cut) as entry:
                 losses = share_losses(base.model, entry)
                 while turn := _in_turn(learners):
                     _take_turn(base, bank, turn, train_set, dev_set, losses, on_step)
