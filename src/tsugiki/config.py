@@ -81,7 +81,10 @@ class Recipe(Knobs):
     max_steps: int = Field(300, ge=1, le=1_000_000, description="optimiser steps")
     batch_size: int = Field(8, ge=1, le=4096, description="examples per optimiser step")
     micro_tokens: int = Field(
-        4096, ge=64, le=1_000_000, description="padded tokens per forward pass; a larger batch is accumulated"
+        0,
+        ge=0,
+        le=1_000_000,
+        description="padded tokens per forward pass, a larger batch is accumulated; 0: 256 on a CPU, 8192 on a GPU",
     )
     warmup_share: float = Field(0.06, ge=0, lt=1, description="share of the steps with a rising learning rate")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="learning rate after the warm-up")

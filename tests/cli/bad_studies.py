@@ -127,6 +127,7 @@ CASES = (
     Case(
         "adapter", "a full layer that is not there", train("--method", "hybrid", "--full-layers", "7"), 1, ("block 7",)
     ),
+    Case("adapter", "a block that is not there", train("--blocks", "last:3"), 1, ("last:3", "'last:2'")),
     Case("adapter", "a target that no layer has", train("--targets", "wq"), 1, ("wq", "q_proj")),
     Case("adapter", "evaluating a folder without an adapter", evaluate_no_adapter, 1, ("neither", "tsugiki.json")),
 )

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tsugiki.config import PlanSpec
+from tsugiki.config import MethodName, PlanSpec
 from tsugiki.engine.attach import attach
 from tsugiki.engine.base import Base
 from tsugiki.engine.plan import make_plan, plan_from_json
@@ -105,6 +105,9 @@ def test_equal_seeds_give_equal_parts(tiny_base: Base) -> None:
         (PlanSpec(method="hybrid", full_layers=("*.nothing",)), r"matches '\*.nothing'"),
         (PlanSpec(method="hybrid", full_layers=("0", "1")), "No linear layer is left for a low-rank update"),
         (PlanSpec(method="hybrid", full_layers=("auto",)), "still 'auto'"),
+        (PlanSpec(blocks=("2",)), "blocks: there is no block 2; the base has blocks 0 to 1"),
+        (PlanSpec(blocks=("last:0",)), "'last:0' names no blocks of a base that has 2.*'last:2'"),
+        (PlanSpec(method="adapter", blocks=("top",)), "'top' names no blocks"),
     ],
 )
 def test_a_plan_that_does_not_fit_is_refused(tiny_base: Base, spec: PlanSpec, message: str) -> None:
@@ -120,6 +123,15 @@ def test_a_plan_of_another_base_is_refused(tiny_base: Base) -> None:
     wrong = plan_from_json({**plan.as_json(), "low_rank": {}, "full": ["model.norm.bias"]})
     with pytest.raises(PlanError, match=r"no weight model.norm.bias"):
         attach(tiny_base, wrong, seed=0)
+
+
+@pytest.mark.parametrize("method", ["lora", "adapter", "hybrid"])
+def test_small_parts_stand_in_the_chosen_blocks_only(tiny_base: Base, method: MethodName) -> None:
+    plan = make_plan(tiny_base.model, PlanSpec(method=method, blocks=("last:1",), full_layers=("0.mlp.up_proj",)))
+    assert all(name.startswith("model.layers.1.") for name in (*plan.low_rank, *plan.bottlenecks))
+    assert plan.full == (("model.layers.0.mlp.up_proj.weight",) if method == "hybrid" else ())
+    both = make_plan(tiny_base.model, PlanSpec(method=method, blocks=("0", "-1"), full_layers=("0.mlp.up_proj",)))
+    assert both == make_plan(tiny_base.model, PlanSpec(method=method, full_layers=("0.mlp.up_proj",)))
 
 
 def test_a_model_without_decoder_blocks_is_refused() -> None:

@@ -105,7 +105,37 @@ def test_the_search_tries_every_rate_from_the_same_start(study: Path, tiny_llama
     best = min(found["tries"], key=lambda one: one["dev_loss"])
     assert (found["learning_rate"], found["dev_loss"]) == (best["learning_rate"], best["dev_loss"])
     alone = spec_of(tiny_llama, kind="search", id="alone", plans=(PlanSpec(rank=4),), learning_rates=(1e-2,))
-    assert run(alone, study)[0]["dev_loss"] == found["tries"][1]["dev_loss"]
+    assert run(alone, study)[0]["dev_loss"] == pytest.approx(found["tries"][1]["dev_loss"], abs=1e-5)
+
+
+def test_low_rank_tries_share_a_bank_where_the_weaker_half_leaves(
+    study: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+):
+    spec = spec_of(tiny_llama, kind="search", id="banked", plans=(PlanSpec(rank=4),), learning_rates=(1e-3, 1e-2, 1e-6))
+    found, events = run(spec, study)
+    assert "3 tries together" in [event.get("phase") for event in events]
+    assert sorted(one["steps"] for one in found["tries"]) == [3, 6, 6] and found["tries"][2]["steps"] == 3
+    monkeypatch.setattr(fit, "train_bank", lambda *_, **__: (_ for _ in ()).throw(DoesNotFit("no.", fix="less.")))
+    after, _ = run(spec.model_copy(update={"id": "tight"}), study)
+    assert [one["steps"] for one in after["tries"]] == [6, 6, 6], "one after the other where memory is short"
+    assert after["learning_rate"] == found["learning_rate"]
+
+
+def test_tries_of_other_methods_run_one_after_the_other(study: Path, tiny_llama: Path):
+    plans = (PlanSpec(method="adapter", width=4),)
+    spec = spec_of(tiny_llama, kind="search", id="narrow", plans=plans, learning_rates=(1e-3, 1e-2))
+    found, events = run(spec, study)
+    assert [one["steps"] for one in found["tries"]] == [6, 6]
+    assert [event["number"] for event in events if event.get("phase") == "try"] == [1, 2]
+
+
+def test_trials_share_what_lies_below_the_trained_blocks(study: Path, tiny_llama: Path):
+    plans = (PlanSpec(rank=4, blocks=("last:1",)),)
+    for seed in (0, 1):
+        recipe = RECIPE.model_copy(update={"seed": seed, "max_steps": 12})
+        found, _ = run(spec_of(tiny_llama, kind="train", id=f"top-s{seed}", plans=plans, recipe=recipe), study)
+        assert found["training"]["cached_blocks"] == 1
+    assert len(list((study / "work" / "prefix").iterdir())) == 2, "training rows and dev rows, once for both seeds"
 
 
 def test_a_search_goes_on_with_the_tries_that_are_left(study: Path, tiny_llama: Path):

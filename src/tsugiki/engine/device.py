@@ -51,6 +51,14 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return not _cpu_flags().isdisjoint(NATIVE_BFLOAT16)
 
 
+def tokens_per_pass(micro_tokens: int, device: torch.device) -> int:
+    """What 0 stands for: as few tokens as keep the device busy, since activations are what grows with them.
+
+    On two AVX2 cores 128 tokens a pass were a fifth slower than 256, and 256 as fast as 4096 in 0.7 times the memory.
+    """
+    return micro_tokens or (8192 if device.type == "cuda" else 256)
+
+
 def free_memory_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])

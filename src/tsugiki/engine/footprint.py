@@ -190,21 +190,24 @@ class _Sizes:
     def _saved_per_token(self, block: Block) -> int:
         """Bytes per token that one block keeps for the backward pass.
 
-        Norms keep their input in float32; attention keeps query, repeated keys and values, and its output; the MLP
-        keeps gate, activated gate and up. A linear layer keeps its input only where it is trained itself.
+        Norms keep their input in float32; attention keeps query, key, value and its output; the MLP keeps gate and up
+        (gated_mlp.py). A linear layer keeps its input only where it is trained itself: what comes out of the two norms,
+        since the output of attention is kept anyway and the product in the MLP is taken again. Layers that read the
+        same input share its dropout mask.
         """
         hidden, norms = int(self.config.hidden_size), self._norms(block)
         queries, middle = self._outputs(block, ("q_proj",)), self._outputs(block, ("up_proj", "gate_proj")) // 2
-        saved = norms * hidden * FLOAT32 + (5 * queries + 3 * middle) * self.item
-        inputs = {"attention": hidden, "output": queries, "mlp": hidden, "down": middle}
-        trained = [name for name in block.linears if name in self.plan.low_rank]
-        trained += [name for name in block.linears if f"{name}.weight" in self.plan.full]
-        if trained:
-            saved += sum(inputs.values()) * self.item
-        for name in trained:
-            if (part := self.plan.low_rank.get(name)) is not None:
-                masks = self._linear(name).in_features if part.dropout else 0
-                saved += masks + part.rank * self.item
+        keys = self._outputs(block, ("k_proj", "v_proj"))
+        saved = norms * hidden * FLOAT32 + (2 * queries + keys + 2 * middle) * self.item
+        parts = {name: self.plan.low_rank[name] for name in block.linears if name in self.plan.low_rank}
+        if parts or any(f"{name}.weight" in self.plan.full for name in block.linears):
+            saved += 2 * hidden * self.item
+        read = {("q_proj", "k_proj", "v_proj"): hidden, ("o_proj",): queries, ("gate_proj", "up_proj"): hidden,
+                ("down_proj",): middle}  # fmt: skip
+        for endings, width in read.items():
+            if any(part.dropout for name, part in parts.items() if name.endswith(endings)):
+                saved += width
+        saved += sum(part.rank for part in parts.values()) * self.item
         for name in (block.attention, block.mlp):
             if (bottleneck := self.plan.bottlenecks.get(name)) is not None:
                 saved += (2 * hidden + 2 * bottleneck.width) * self.item + (hidden if bottleneck.dropout else 0)

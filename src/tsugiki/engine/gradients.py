@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tsugiki.config import PlanSpec
 from tsugiki.engine.base import Base
 from tsugiki.engine.batches import Encoded, micro_batches
+from tsugiki.engine.device import tokens_per_pass
 from tsugiki.engine.loss import token_loss
 from tsugiki.engine.plan import AUTO
 from tsugiki.engine.structure import structure_of
@@ -55,7 +56,7 @@ def gradient_ratios(base: Base, examples: Encoded, *, micro_tokens: int) -> dict
     try:
         loss = token_loss(base.model)
         rows = range(min(PROBE_EXAMPLES, len(examples)))
-        for batch in micro_batches(examples, rows, micro_tokens=micro_tokens):
+        for batch in micro_batches(examples, rows, micro_tokens=tokens_per_pass(micro_tokens, base.device)):
             (loss(batch.to(base.device)) / len(batch.targets_N)).backward()
     finally:
         for hook in hooks:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from tsugiki.engine.batches import Batch, Encoded, micro_batches
+from tsugiki.engine.device import tokens_per_pass
 from tsugiki.engine.lowrank import LowRankLinear
 from tsugiki.engine.prefix_cache import Entry
 from tsugiki.engine.structure import decoder_of, text_config
@@ -59,14 +60,18 @@ def token_loss(model: Any) -> TokenLoss:
 
 
 def mean_loss(model: Any, encoded: Encoded, *, micro_tokens: int) -> float:
-    """Nats per completion token (the end-of-text token included), without gradient and without dropout."""
+    """Nats per completion token (the end-of-text token included), without gradient and without dropout.
+
+    `micro_tokens` as in the recipe: padded tokens per forward pass, 0 for what the device wants.
+    """
     was_training = model.training
     model.eval()
     total, count = 0.0, 0
     with torch.no_grad():
         loss = token_loss(model)
         device = next(model.parameters()).device
-        for batch in micro_batches(encoded, range(len(encoded)), micro_tokens=micro_tokens):
+        tokens = tokens_per_pass(micro_tokens, device)
+        for batch in micro_batches(encoded, range(len(encoded)), micro_tokens=tokens):
             total += float(loss(batch.to(device)))
             count += len(batch.targets_N)
     model.train(was_training)

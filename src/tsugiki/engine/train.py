@@ -20,6 +20,7 @@ from tsugiki.engine.attach import Trainable
 from tsugiki.engine.bank import Bank, bank_products, join
 from tsugiki.engine.base import Base
 from tsugiki.engine.batches import Batch, Encoded, micro_batches
+from tsugiki.engine.device import tokens_per_pass
 from tsugiki.engine.gated_mlp import keeping_less
 from tsugiki.engine.learner import Learner, Step, TrainResult
 from tsugiki.engine.loss import ShareLosses, share_losses
@@ -82,10 +83,9 @@ def train_bank(
                   prefix_folder, keep or {})  # fmt: skip
 
 
-def does_not_fit(recipe: Recipe) -> DoesNotFit:
+def does_not_fit(recipe: Recipe, tokens: int) -> DoesNotFit:
     return DoesNotFit(
-        f"Out of memory with batches of {recipe.micro_tokens} padded tokens and examples of up to "
-        f"{recipe.max_length} tokens.",
+        f"Out of memory with batches of {tokens} padded tokens and examples of up to {recipe.max_length} tokens.",
         fix="Halve micro_tokens, lower max_length, or train fewer parts (a smaller rank, lora instead of full).",
     )
 
@@ -103,7 +103,8 @@ def _train(
     prefix_folder: Path | None,
     keep: Mapping[int, int],
 ) -> list[TrainResult | TrainingError]:
-    with _memory_errors(recipes[0]):
+    tokens = tokens_per_pass(recipes[0].micro_tokens, base.device)
+    with _memory_errors(recipes[0], tokens):
         learners = [
             Learner(at, trainable, recipe, own, (train_set, dev_set), folder)
             for at, (trainable, recipe, own, folder) in enumerate(
@@ -112,9 +113,8 @@ def _train(
         ]
         cut = _blocks_to_cache(base, learners, train_set)
         if cut:
-            micro_tokens = recipes[0].micro_tokens
             train_set, dev_set = (
-                with_states(base, encoded, cut, micro_tokens=micro_tokens, folder=prefix_folder)
+                with_states(base, encoded, cut, micro_tokens=tokens, folder=prefix_folder)
                 for encoded in (train_set, dev_set)
             )
             _count_the_prefix(learners, train_set, dev_set)
@@ -132,14 +132,14 @@ def _train(
 
 
 @contextmanager
-def _memory_errors(recipe: Recipe) -> Iterator[None]:
+def _memory_errors(recipe: Recipe, tokens: int) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise does_not_fit(recipe) from error
+        raise does_not_fit(recipe, tokens) from error
     except RuntimeError as error:
         if "can't allocate memory" in str(error):
-            raise does_not_fit(recipe) from error
+            raise does_not_fit(recipe, tokens) from error
         raise
 
 
@@ -204,7 +204,9 @@ def _one_step(
     """One optimiser step of each learner; returns by candidate the loss per completion token and the tokens."""
     base.model.train()
     batches = {
-        learner.candidate: micro_batches(train_set, next(learner.order), micro_tokens=learner.recipe.micro_tokens)
+        learner.candidate: micro_batches(
+            train_set, next(learner.order), micro_tokens=tokens_per_pass(learner.recipe.micro_tokens, base.device)
+        )
         for learner in turn
     }
     labels = {candidate: sum(len(batch.targets_N) for batch in found) for candidate, found in batches.items()}
@@ -251,7 +253,7 @@ def _dev_losses(
 ) -> dict[int, float]:
     """Nats per completion token of the dev set by candidate, without dropout; the memory of one batch for all."""
     base.model.eval()
-    micro_tokens = due[0].recipe.micro_tokens // len(due)
+    micro_tokens = tokens_per_pass(due[0].recipe.micro_tokens, base.device) // len(due)
     totals = dict.fromkeys((learner.candidate for learner in due), 0.0)
     count = 0
     with torch.no_grad():

@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from tsugiki.config import Criteria, Design, Intake, LanguageName
 from tsugiki.errors import DataError
@@ -55,9 +56,8 @@ def demo_study(language: LanguageName, folder: Path) -> tuple[Path, str, Intake,
 
 def finding_rows() -> list[tuple[str, str]]:
     """One row per distinct finding text of the installed ruff's catalogue, for the families in FAMILIES."""
-    catalogue = json.loads(_ruff("rule", "--all", "--output-format", "json"))
     families: dict[str, set[str]] = defaultdict(set)
-    for rule in catalogue:
+    for rule in catalogue():
         if rule["linter"] in FAMILIES:
             families[" ".join(rule["summary"].split())].add(rule["linter"])
     texts = {text: found.pop() for text, found in families.items() if len(found) == 1 and not _says_nothing(text)}
@@ -67,6 +67,12 @@ def finding_rows() -> list[tuple[str, str]]:
             fix="Install the pinned version: pip install ruff -c constraints.txt.",
         )
     return [(f"Finding: {text}\nTool: ", texts[text]) for text in sorted(texts)]
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """Every rule of the installed ruff, as it describes them itself."""
+    rules: list[dict[str, Any]] = json.loads(_ruff("rule", "--all", "--output-format", "json"))
+    return rules
 
 
 def variant_rows() -> list[tuple[str, str, str]]:

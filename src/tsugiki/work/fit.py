@@ -8,6 +8,7 @@ evaluation costs no training.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,11 +20,12 @@ from tsugiki.config import PlanSpec, Recipe
 from tsugiki.data.shapes import Example
 from tsugiki.engine.adapter_files import save_adapter
 from tsugiki.engine.attach import Trainable, attach
+from tsugiki.engine.bank import attach_bank, why_alone
 from tsugiki.engine.base import Base, live_weights_digest
 from tsugiki.engine.gradients import choose_blocks
-from tsugiki.engine.learner import Step
+from tsugiki.engine.learner import Step, TrainResult
 from tsugiki.engine.plan import Plan, make_plan
-from tsugiki.engine.train import train
+from tsugiki.engine.train import train, train_bank
 from tsugiki.errors import DoesNotFit, TrainingError
 from tsugiki.files import write_json
 from tsugiki.fingerprint import digest_file
@@ -31,7 +33,7 @@ from tsugiki.measure.meter import Meter
 from tsugiki.work.assess import answer_all, answer_shape, general_losses, scored
 from tsugiki.work.choose import best_try
 from tsugiki.work.prepare import read_check
-from tsugiki.work.spec import Template, TrialSpec, adapter_folder, scratch_folder
+from tsugiki.work.spec import Template, TrialSpec, adapter_folder, prefix_folder, scratch_folder
 from tsugiki.work.speed import change_cost, latencies
 from tsugiki.work.task import Emit, Task, open_task
 
@@ -39,14 +41,19 @@ Values = dict[str, Any]
 
 
 def search_rate(spec: TrialSpec, study: Path, emit: Emit) -> Values:
-    """Every rate from the same base, plan and seed; a try that diverges is a try that lost."""
+    """Every rate from the same base, plan and seed; a try that diverges is a try that lost.
+
+    Low-rank tries share a bank, where the weaker half leaves in the middle; those of other plans run one by one.
+    """
     task = open_task(spec, study, emit)
     plan, _ = plan_for(task, spec.plan, spec.recipe)
     scratch = scratch_folder(study, spec.id)
     tries = _finished_tries(scratch)
+    if not tries and len(spec.learning_rates) > 1 and why_alone(task.base.model, plan) is None:
+        tries = _tries_together(task, plan, spec, study, emit)
     for number, rate in enumerate(spec.learning_rates[len(tries) :], start=len(tries)):
         emit({"event": "phase", "phase": "try", "number": number + 1, "of": len(spec.learning_rates), "rate": rate})
-        tries.append(_one_try(task, plan, spec, rate, scratch / f"try-{number}", emit))
+        tries.append(_one_try(task, plan, spec, rate, study, number, emit))
         write_json(scratch / "tries.json", tries)
     best = best_try(tries)
     if best is None:
@@ -67,7 +74,13 @@ def train_and_measure(spec: TrialSpec, study: Path, emit: Emit) -> Values:
         trainable = attach(task.base, plan, seed=spec.recipe.seed)
         checkpoint = scratch_folder(study, spec.id) / "checkpoint"
         found = train(
-            trainable, task.train_set, task.dev_set, spec.recipe, on_step=step_events(emit), checkpoint=checkpoint
+            trainable,
+            task.train_set,
+            task.dev_set,
+            spec.recipe,
+            on_step=step_events(emit),
+            checkpoint=checkpoint,
+            prefix_folder=prefix_folder(study),
         )
     prove_untouched(task.base, base_before)
     folder = adapter_folder(study, spec.id)
@@ -132,17 +145,54 @@ def prove_untouched(base: Base, before: str) -> None:
     assert live_weights_digest(base) == before, "the frozen base has changed"
 
 
-def _one_try(task: Task, plan: Plan, spec: TrialSpec, rate: float, checkpoint: Path, emit: Emit) -> Values:
-    recipe = spec.recipe.model_copy(update={"learning_rate": rate})
-    trainable = attach(task.base, plan, seed=recipe.seed)
+def _tries_together(task: Task, plan: Plan, spec: TrialSpec, study: Path, emit: Emit) -> list[Values]:
+    """All tries in one bank; none where they do not fit into memory together."""
+    recipes = [spec.recipe.model_copy(update={"learning_rate": rate}) for rate in spec.learning_rates]
+    emit({"event": "phase", "phase": f"{len(recipes)} tries together"})
+    bank = attach_bank(task.base, [plan] * len(recipes), seeds=[recipe.seed for recipe in recipes])
     try:
-        found = train(trainable, task.train_set, task.dev_set, recipe, on_step=step_events(emit), checkpoint=checkpoint)
+        found = train_bank(
+            bank,
+            task.train_set,
+            task.dev_set,
+            recipes,
+            on_step=step_events(emit),
+            checkpoint=scratch_folder(study, spec.id) / "together",
+            prefix_folder=prefix_folder(study),
+            keep={max(1, spec.recipe.evaluations // 2): math.ceil(len(recipes) / 2)},
+        )
+    except DoesNotFit:
+        return []
+    finally:
+        bank.detach()
+    return [_try(recipe.learning_rate, one) for recipe, one in zip(recipes, found, strict=True)]
+
+
+def _one_try(task: Task, plan: Plan, spec: TrialSpec, rate: float, study: Path, number: int, emit: Emit) -> Values:
+    trainable = attach(task.base, plan, seed=spec.recipe.seed)
+    found: TrainResult | TrainingError
+    try:
+        found = train(
+            trainable,
+            task.train_set,
+            task.dev_set,
+            spec.recipe.model_copy(update={"learning_rate": rate}),
+            on_step=step_events(emit),
+            checkpoint=scratch_folder(study, spec.id) / f"try-{number}",
+            prefix_folder=prefix_folder(study),
+        )
     except DoesNotFit:
         raise
     except TrainingError as error:
-        return {"learning_rate": rate, "dev_loss": None, "reason": error.problem}
+        found = error
     finally:
         trainable.detach()
+    return _try(rate, found)
+
+
+def _try(rate: float, found: TrainResult | TrainingError) -> Values:
+    if isinstance(found, TrainingError):
+        return {"learning_rate": rate, "dev_loss": None, "reason": found.problem}
     return {
         "learning_rate": rate,
         "dev_loss": found.best_dev_loss,

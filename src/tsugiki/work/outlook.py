@@ -14,7 +14,7 @@ import torch
 from tsugiki.config import Design, PlanSpec, Recipe
 from tsugiki.engine.base import BaseSpec, load_config, load_tokenizer, locate_base
 from tsugiki.engine.batches import completion_ids, prompt_ids
-from tsugiki.engine.device import free_memory_bytes, multiplies_bfloat16, pick_device, pick_dtype
+from tsugiki.engine.device import free_memory_bytes, multiplies_bfloat16, pick_device, pick_dtype, tokens_per_pass
 from tsugiki.engine.footprint import Workload, estimate_footprint
 from tsugiki.work.assess import SPARE_TOKENS
 from tsugiki.work.design import steps_for
@@ -35,8 +35,9 @@ def estimate_study(data: DataSpec, base: str, design: Design, plan: PlanSpec, re
     config, free = load_config(locate_base(spec)), free_memory_bytes(device)
     train_rows = round(len(usable) * (1 - design.test_share - design.dev_share))
     methods = []
+    resolved = recipe.model_copy(update={"micro_tokens": tokens_per_pass(recipe.micro_tokens, device)})
     for method, wanted in plans_for(design.methods, plan).items():
-        found = estimate_footprint(config, wanted, recipe, work, dtype=dtype)
+        found = estimate_footprint(config, wanted, resolved, work, dtype=dtype)
         methods.append({"name": method, "fits": found.peak.total <= free, **found.as_json()})
     return {
         "base": base,

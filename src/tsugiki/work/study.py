@@ -8,6 +8,7 @@ is reported and the study goes on; what would not end within the budget is skipp
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ from tsugiki.work.spec import (
     Template,
     TrialSpec,
     is_finished,
+    prefix_folder,
     read_result,
     result,
     result_path,
@@ -97,6 +99,7 @@ def run_study(
                 f"The study in {folder} was stopped; what had finished is kept.",
                 fix="Run the same command again to go on.",
             ) from None
+        shutil.rmtree(prefix_folder(folder), ignore_errors=True)
         on_event({"event": "stage", "stage": "report"})
         card = write_scorecard(folder)
     ended = {trial.id: read_result(folder, trial.id) for trial in schedule.trials}
