@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tsugiki.engine.lowrank import LowRankLinear, dropout_mask, dropout_rate, low_rank_linear
+from tsugiki.engine.lowrank import LowRankLinear, dropout_draws, dropout_rate, keep_mask, low_rank_linear
 from tsugiki.engine.plan import LowRank
 
 
@@ -18,11 +18,12 @@ def obvious(
     a: Tensor,
     b: Tensor,
     scale: float,
-    drop: Tensor | None,
+    draws: Tensor | None,
     dropout: float,
 ) -> Tensor:
     """The slow twin: LoRA's equation, written down."""
-    dropped = x if drop is None else x * ~drop / (1 - dropout_rate(dropout))
+    rate = dropout_rate(dropout)
+    dropped = x if draws is None else x * (draws >= 256 * rate) / (1 - rate)
     return functional.linear(x, weight, bias) + scale * (dropped @ a.T) @ b.T
 
 
@@ -36,9 +37,9 @@ def test_gradcheck_with_dropout(dropout: float, bias: bool) -> None:
     torch.manual_seed(0)
     x, a, b = numbers(2, 3, 5), numbers(2, 5), numbers(4, 2)
     weight, offset = numbers(4, 5, grad=False), numbers(4, grad=False) if bias else None
-    drop = dropout_mask(x, dropout)
+    draws = dropout_draws(x, dropout)
     assert torch.autograd.gradcheck(
-        lambda x, a, b: low_rank_linear(x, weight, offset, a, b, 1.7, drop, dropout), (x, a, b), atol=1e-6, rtol=0
+        lambda x, a, b: low_rank_linear(x, weight, offset, a, b, 1.7, draws, dropout), (x, a, b), atol=1e-6, rtol=0
     )
 
 
@@ -46,10 +47,10 @@ def test_gradcheck_with_dropout(dropout: float, bias: bool) -> None:
 def test_equals_the_obvious_twin(dropout: float) -> None:
     torch.manual_seed(1)
     x, a, b = numbers(3, 7, 6), numbers(2, 6), numbers(5, 2)
-    weight, bias, drop = numbers(5, 6, grad=False), numbers(5, grad=False), dropout_mask(x, dropout)
+    weight, bias, draws = numbers(5, 6, grad=False), numbers(5, grad=False), dropout_draws(x, dropout)
     seen = []
     for function in (low_rank_linear, obvious):
-        y = function(x, weight, bias, a, b, 0.5, drop, dropout)
+        y = function(x, weight, bias, a, b, 0.5, draws, dropout)
         seen.append((y, *torch.autograd.grad(y.square().sum(), (x, a, b))))
     for ours, theirs in zip(*seen, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
@@ -69,13 +70,13 @@ def layer(part: LowRank, dtype: torch.dtype = torch.float64) -> LowRankLinear:
 def test_gradcheck_of_dora_with_dropout() -> None:
     wrapped = layer(LowRank(2, 0.7, 0.3, dora=True))
     x = numbers(4, 6)
-    drop = dropout_mask(x, 0.3)
+    draws = dropout_draws(x, 0.3)
     norms = wrapped._row_norms()  # a constant of the DoRA gradient, so finite differences must not move it
     wrapped._row_norms = lambda: norms  # type: ignore[method-assign]
 
     def output(x: Tensor, a: Tensor, b: Tensor, magnitude: Tensor) -> Tensor:
         named = {"lora_A": a, "lora_B": b, "magnitude": magnitude}
-        wrapped.forward = lambda x: wrapped._forward_dora(x, drop)  # type: ignore[method-assign]
+        wrapped.forward = lambda x: wrapped._forward_dora(x, draws)  # type: ignore[method-assign]
         return torch.func.functional_call(wrapped, named, (x,))
 
     assert wrapped.magnitude is not None
@@ -135,11 +136,15 @@ def test_rank_scale_reaches_the_output() -> None:
 def test_the_mask_drops_at_the_rate_that_the_scale_assumes(asked: float, rate: float) -> None:
     assert dropout_rate(asked) == rate
     torch.manual_seed(0)
-    mask = dropout_mask(torch.empty(1000, 1003), asked)
+    draws = dropout_draws(torch.empty(1000, 1003), asked)
     if asked == 0:
-        assert mask is None
+        assert draws is None
         return
-    assert mask is not None
-    assert mask.shape == (1000, 1003) and mask.dtype == torch.bool
-    assert float(mask.double().mean()) == pytest.approx(rate, abs=2e-3)
-    assert float((mask[:, 1:] & mask[:, :-1]).double().mean()) == pytest.approx(rate * rate, abs=2e-3)
+    assert draws is not None and draws.shape == (1000, 1003) and draws.dtype == torch.uint8
+    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
+        keep = keep_mask(draws, asked, dtype)
+        assert keep.dtype == dtype
+        assert torch.equal(keep == 1, draws >= 256 * rate) and torch.equal(keep == 0, draws < 256 * rate)
+    dropped = keep_mask(draws, asked, torch.float64) == 0
+    assert float(dropped.double().mean()) == pytest.approx(rate, abs=2e-3)
+    assert float((dropped[:, 1:] & dropped[:, :-1]).double().mean()) == pytest.approx(rate * rate, abs=2e-3)

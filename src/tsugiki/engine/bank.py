@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tsugiki.engine.attach import Trainable
 from tsugiki.engine.base import Base
 from tsugiki.engine.batches import Batch
-from tsugiki.engine.lowrank import LowRankLinear, Update, dropout_mask, low_rank_products, update_of
+from tsugiki.engine.lowrank import LowRankLinear, Update, dropout_draws, low_rank_products, update_of
 from tsugiki.engine.plan import Plan
 from tsugiki.engine.shared_input import SharedInput
 from tsugiki.engine.structure import structure_of
@@ -87,8 +87,8 @@ def bank_products(layers: Sequence[BankLinear], x_BTI: Tensor) -> list[Tensor]:
         members = [layer.member(share.candidate) for layer in layers]
         rows, columns = slice(share.start, share.stop), slice(0, share.width)
         own, dropout = x_BTI[rows, columns], members[0].part.dropout
-        drop = dropout_mask(own, dropout, first.generators[share.candidate]) if first.training else None
-        updates.append(update_of(rows, columns, members, drop))
+        draws = dropout_draws(own, dropout, first.generators[share.candidate]) if first.training else None
+        updates.append(update_of(rows, columns, members, draws))
         factors += [(member.lora_A, member.lora_B) for member in members]
     return low_rank_products(x_BTI, [(layer.base.weight, layer.base.bias) for layer in layers], updates, factors)
 

@@ -41,16 +41,16 @@ class LowRankLinear(nn.Module):
         if self.merged_OI is not None:
             return functional.linear(x, self.merged_OI, self.base.bias)
         if self.magnitude is not None:
-            return self._forward_dora(x, dropout_mask(x, self.part.dropout) if self.training else None)
+            return self._forward_dora(x, dropout_draws(x, self.part.dropout) if self.training else None)
         if self.shared is not None:
             return self.shared.output(self, x)
         return products_of([self], x)[0]
 
-    def _forward_dora(self, x: Tensor, drop: Tensor | None) -> Tensor:
+    def _forward_dora(self, x: Tensor, draws: Tensor | None) -> Tensor:
         """y = m / ||W + scale·BA|| · (W x + scale · B A dropout(x)) + bias; the norm is a constant (DoRA, sec. 4.3)."""
         assert self.magnitude is not None
         sum_ = low_rank_linear(
-            x, self.base.weight, None, self.lora_A, self.lora_B, self.part.scale, drop, self.part.dropout
+            x, self.base.weight, None, self.lora_A, self.lora_B, self.part.scale, draws, self.part.dropout
         )
         y = sum_ * (self.magnitude / self._row_norms()).to(x.dtype)
         return y if self.base.bias is None else y + self.base.bias
@@ -74,8 +74,8 @@ class LowRankLinear(nn.Module):
 def products_of(layers: Sequence[LowRankLinear], x: Tensor) -> list[Tensor]:
     """The outputs of layers that read the same x, which drop the same of its inputs; they have equal dropout."""
     dropout = layers[0].part.dropout
-    drop = dropout_mask(x, dropout) if layers[0].training else None
-    update = update_of(slice(None), slice(None), layers, drop)
+    draws = dropout_draws(x, dropout) if layers[0].training else None
+    update = update_of(slice(None), slice(None), layers, draws)
     weights = [(layer.base.weight, layer.base.bias) for layer in layers]
     return low_rank_products(x, weights, [update], [(layer.lora_A, layer.lora_B) for layer in layers])
 
@@ -84,13 +84,14 @@ def products_of(layers: Sequence[LowRankLinear], x: Tensor) -> list[Tensor]:
 class Update:
     """One adapter's part in the products of x_BTI: which rows and columns are its own, and how each layer is scaled.
 
-    `drop` is a boolean mask of its own inputs, true where one is set to zero; `scales` make up for that already.
+    `draws` decide which of its own inputs are dropped at the rate `dropout`; `scales` make up for that already.
     """
 
     rows: slice
     columns: slice
     scales: tuple[float, ...]
-    drop: Tensor | None = None
+    draws: Tensor | None = None
+    dropout: float = 0.0
 
     def of(self, values_BTX: Tensor) -> Tensor:
         return values_BTX[self.rows, self.columns]
@@ -98,9 +99,11 @@ class Update:
     def flat(self, values_BTX: Tensor) -> Tensor:
         return self.of(values_BTX).reshape(-1, values_BTX.shape[-1])
 
-    def inputs(self, x_BTI: Tensor) -> Tensor:
-        x_NI = self.flat(x_BTI)
-        return x_NI if self.drop is None else x_NI.masked_fill(self.drop.view_as(x_NI), 0)
+    def keep(self, dtype: torch.dtype) -> Tensor | None:
+        """(N, I) of zeros and ones, or None where nothing is dropped."""
+        if self.draws is None:
+            return None
+        return keep_mask(self.draws, self.dropout, dtype).view(-1, self.draws.shape[-1])
 
     def add_to(self, y_BTO: Tensor, left_NR: Tensor, right_RO: Tensor, scale: float) -> None:
         """Add scale · left right to this update's part of y."""
@@ -111,9 +114,10 @@ class Update:
             own.add_((left_NR @ right_RO).view(own.shape), alpha=scale)
 
 
-def update_of(rows: slice, columns: slice, layers: Sequence[LowRankLinear], drop: Tensor | None) -> Update:
-    kept = 1.0 if drop is None else 1 - dropout_rate(layers[0].part.dropout)
-    return Update(rows, columns, tuple(layer.part.scale / kept for layer in layers), drop)
+def update_of(rows: slice, columns: slice, layers: Sequence[LowRankLinear], draws: Tensor | None) -> Update:
+    dropout = layers[0].part.dropout
+    kept = 1.0 if draws is None else 1 - dropout_rate(dropout)
+    return Update(rows, columns, tuple(layer.part.scale / kept for layer in layers), draws, dropout)
 
 
 def low_rank_products(
@@ -140,30 +144,37 @@ def low_rank_linear(
     a_RI: Tensor,
     b_OR: Tensor,
     scale: float,
-    drop: Tensor | None = None,
+    draws: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
     """W x + bias + scale · B A dropout(x) for x of shape (..., I); the result has shape (..., O).
 
-    dropout(x) is x with the inputs in `drop` (a boolean mask of x's shape, or None) set to zero and the rest divided by
-    1 - dropout_rate(dropout). W and bias get no gradient.
+    dropout(x) is x with the inputs that `draws` (`dropout_draws` of x, or None) choose set to zero and the rest divided
+    by 1 - dropout_rate(dropout). W and bias get no gradient.
     """
-    kept = 1.0 if drop is None else 1 - dropout_rate(dropout)
-    update = Update(slice(None), slice(None), (scale / kept,), drop)
+    kept = 1.0 if draws is None else 1 - dropout_rate(dropout)
+    update = Update(slice(None), slice(None), (scale / kept,), draws, dropout)
     return low_rank_products(x, [(weight_OI, bias_O)], [update], [(a_RI, b_OR)])[0]
 
 
-def dropout_mask(x: Tensor, dropout: float, generator: torch.Generator | None = None) -> Tensor | None:
-    """A boolean mask of x's shape, true where an input is dropped; None for no dropout.
+def dropout_draws(x: Tensor, dropout: float, generator: torch.Generator | None = None) -> Tensor | None:
+    """A random byte for each element of x, or None for no dropout; `keep_mask` says which of them are kept.
 
-    One random byte decides one input, eight from each 64-bit draw, which is several times cheaper than a draw each. So
-    the rate is a multiple of 1/256, `dropout_rate(dropout)`, and it is by this rate that what is left is scaled.
+    One byte decides one input, eight from each 64-bit draw, which is several times cheaper than a draw each. So the
+    rate is a multiple of 1/256, `dropout_rate(dropout)`, and it is by this rate that what is left is scaled.
     """
     if dropout == 0:
         return None
     draws = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
     draws.random_(-(2**63), None, generator=generator)
-    return (draws.view(torch.uint8)[: x.numel()] < round(dropout_rate(dropout) * 256)).view(x.shape)
+    return draws.view(torch.uint8)[: x.numel()].view(x.shape)
+
+
+def keep_mask(draws: Tensor, dropout: float, dtype: torch.dtype) -> Tensor:
+    """1 where a byte is at least the rate's share of 256, else 0, as numbers: to multiply by them is three times faster
+    on a CPU than to fill by a boolean mask. Bytes are exact in every floating-point format, bfloat16 included.
+    """
+    return draws.to(dtype).sub_(round(dropout_rate(dropout) * 256) - 1).clamp_(0, 1)
 
 
 def dropout_rate(dropout: float) -> float:
@@ -185,7 +196,7 @@ class _LowRankProducts(torch.autograd.Function):
         y_each = tuple(functional.linear(x_BTI, weight_OI, bias_O) for weight_OI, bias_O in layers)
         inner = []
         for update, pairs in zip(updates, _per_update(factors, len(layers)), strict=True):
-            h_NR = update.inputs(x_BTI) @ _stacked(pairs, x_BTI.dtype).T
+            h_NR = _dropped(update.flat(x_BTI), update.keep(x_BTI.dtype)) @ _stacked(pairs, x_BTI.dtype).T
             for y_BTO, own_NR, (_, b_OR), scale in zip(y_each, _split(h_NR, pairs), pairs, update.scales, strict=True):
                 update.add_to(y_BTO, own_NR, b_OR.to(x_BTI.dtype).T, scale)
             inner.append(h_NR)
@@ -211,16 +222,20 @@ class _LowRankProducts(torch.autograd.Function):
                 dh_each.append((dy_NO @ b_OR.to(dy_NO.dtype)).mul_(scale))
                 db_each.append((dy_NO.T @ own_NR).to(b_OR.dtype).mul_(scale))
             dh_NR = dh_each[0] if len(dh_each) == 1 else torch.cat(dh_each, dim=1)
-            da_RI = dh_NR.T @ update.inputs(x_BTI)
+            keep_NI = update.keep(x_BTI.dtype)
+            da_RI = dh_NR.T @ _dropped(update.flat(x_BTI), keep_NI)
             for (a_RI, _), da_own, db_OR in zip(pairs, _split(da_RI, pairs, dim=0), db_each, strict=True):
                 found += [da_own.to(a_RI.dtype), db_OR]
-            if dx_BTI is not None and update.drop is None:
+            if dx_BTI is not None and keep_NI is None:
                 update.add_to(dx_BTI, dh_NR, _stacked(pairs, dh_NR.dtype), 1.0)
             elif dx_BTI is not None:
-                change_NI = (dh_NR @ _stacked(pairs, dh_NR.dtype)).masked_fill_(update.drop.view(len(dh_NR), -1), 0)
                 own = update.of(dx_BTI)
-                own.add_(change_NI.view(own.shape))
+                own.addcmul_((dh_NR @ _stacked(pairs, dh_NR.dtype)).view(own.shape), keep_NI.view(own.shape))
         return dx_BTI, None, None, *found
+
+
+def _dropped(x_NI: Tensor, keep_NI: Tensor | None) -> Tensor:
+    return x_NI if keep_NI is None else x_NI * keep_NI
 
 
 def _input_gradient(dy_each: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
