@@ -76,9 +76,14 @@ def test_prompts_and_completions_join_to_what_generation_reads(tiny_bases: Base)
     ids = prompt_ids(tokenizer, "病名: 虫垂炎\nICD-10: ")
     assert (ids[0] == tokenizer.bos_token_id) == (tiny_bases.identity.architecture == "Gemma3ForCausalLM")
     assert tokenizer.eos_token_id not in ids
-    assert tokenizer.decode(ids, skip_special_tokens=True) == "病名: 虫垂炎\nICD-10: "
-    assert completion_ids(tokenizer, "K35")[-1] == tokenizer.eos_token_id
-    assert tokenizer.bos_token_id not in completion_ids(tokenizer, "K35")
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "病名: 虫垂炎\nICD-10:"
+    learned = completion_ids(tokenizer, "K35", after="病名: 虫垂炎\nICD-10: ")
+    assert learned[-1] == tokenizer.eos_token_id and tokenizer.bos_token_id not in learned
+    assert tokenizer.decode(learned[:-1]) == " K35", "the space belongs to the word that it introduces"
+    assert learned == completion_ids(tokenizer, " K35") != completion_ids(tokenizer, "K35")
+    encoded = encode(tokenizer, [("x:  ", "y"), ("x:\n", "y")], max_length=64)
+    assert [tokenizer.decode(ids[:-1]) for ids in encoded.completions] == ["  y", "y"]
+    assert tokenizer.decode(encoded.prompts[1], skip_special_tokens=True) == "x:\n"
 
 
 def test_a_chat_prompt_has_one_beginning_of_text(tiny_bases: Base) -> None:
@@ -103,11 +108,11 @@ def test_over_long_rows_are_listed_not_cut(tiny_base: Base) -> None:
 
 def test_the_masked_view_shows_exactly_what_is_learned(tiny_base: Base) -> None:
     view = masked_view(tiny_base.tokenizer, ("Class: ", "Diode"))
-    assert "".join(text for text, learned in view if not learned) == "Class: "
-    assert "".join(text for text, learned in view if learned) == "Diode" + tiny_base.tokenizer.eos_token
+    assert "".join(text for text, learned in view if not learned) == "Class:"
+    assert "".join(text for text, learned in view if learned) == " Diode" + tiny_base.tokenizer.eos_token
 
 
 def test_the_masked_view_never_cuts_a_character(tiny_bases: Base) -> None:
     view = masked_view(tiny_bases.tokenizer, ("鶴見製作所の軸受 ", "𠮷田-№23"))
     assert not any("\ufffd" in text for text, _ in view)
-    assert "".join(text for text, learned in view if learned).startswith("𠮷田-№23")
+    assert "".join(text for text, learned in view if learned).startswith(" 𠮷田-№23")

@@ -86,7 +86,8 @@ def encode(tokenizer: Any, pairs: Sequence[tuple[str, str]], *, max_length: int)
     """
     prompts, completions, excluded = [], [], []
     for index, (prompt, completion) in enumerate(pairs):
-        prompt_tokens, completion_tokens = prompt_ids(tokenizer, prompt), completion_ids(tokenizer, completion)
+        prompt_tokens = prompt_ids(tokenizer, prompt)
+        completion_tokens = completion_ids(tokenizer, completion, after=prompt)
         length = len(prompt_tokens) + len(completion_tokens)
         if length > max_length:
             excluded.append((index, f"{length} tokens, more than the limit of {max_length}"))
@@ -104,9 +105,12 @@ def encode(tokenizer: Any, pairs: Sequence[tuple[str, str]], *, max_length: int)
 def prompt_ids(tokenizer: Any, text: str) -> list[int]:
     """What the model reads before it answers, the same in training and in generation.
 
+    Spaces at its end are left to the answer: tokenizers join a space to the word behind it, and a model that is given
+    the space alone goes on with what follows lone spaces, mostly digits.
     The tokenizer's own special tokens are kept, except an end-of-text behind the prompt and a second beginning-of-text
     where a chat template has already written one. A prompt without any token starts with the end-of-text token.
     """
+    text = text.rstrip(" ")
     ids: list[int] = list(tokenizer(text).input_ids)
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     if len(ids) > 1 and bos is not None and ids[0] == bos and ids[1] == bos:
@@ -116,16 +120,17 @@ def prompt_ids(tokenizer: Any, text: str) -> list[int]:
     return ids or [bos if bos is not None else eos]
 
 
-def completion_ids(tokenizer: Any, text: str) -> list[int]:
-    """What is learned: the completion and the end-of-text token."""
-    return [*tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+def completion_ids(tokenizer: Any, text: str, *, after: str = "") -> list[int]:
+    """What is learned: the spaces at the end of the prompt, the completion and the end-of-text token."""
+    spaces = after[len(after.rstrip(" ")) :]
+    return [*tokenizer(spaces + text, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
 
 
 def masked_view(tokenizer: Any, pair: tuple[str, str]) -> list[tuple[str, bool]]:
     """One example as the model meets it: pieces of text, each with whether it is learned."""
     prompt, completion = pair
     view = [(piece, False) for piece in _pieces(tokenizer, prompt_ids(tokenizer, prompt))]
-    return view + [(piece, True) for piece in _pieces(tokenizer, completion_ids(tokenizer, completion))]
+    return view + [(piece, True) for piece in _pieces(tokenizer, completion_ids(tokenizer, completion, after=prompt))]
 
 
 def _pieces(tokenizer: Any, ids: Sequence[int]) -> Iterator[str]:

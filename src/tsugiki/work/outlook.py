@@ -29,7 +29,7 @@ def estimate_study(data: DataSpec, base: str, design: Design, plan: PlanSpec, re
     dtype = pick_dtype(spec.precision, device)
     tokenizer = load_tokenizer(spec)
     prompts = [len(prompt_ids(tokenizer, example.prompt)) for example in usable]
-    completions = [len(completion_ids(tokenizer, example.completion)) for example in usable]
+    completions = [len(completion_ids(tokenizer, example.completion, after=example.prompt)) for example in usable]
     fitting = [length for length in map(sum, zip(prompts, completions, strict=True)) if length <= recipe.max_length]
     work = Workload(max(fitting, default=recipe.max_length), max(prompts), max(completions) + SPARE_TOKENS)
     config, free = load_config(locate_base(spec)), free_memory_bytes(device)

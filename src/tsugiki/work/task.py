@@ -76,10 +76,8 @@ def tokens(base: Base, rendered: Render, examples: Sequence[Example], recipe: Re
 
 def token_lengths(base: Base, rendered: Render, examples: Sequence[Example]) -> list[tuple[int, int]]:
     """Tokens of prompt and completion of each example, as the model will read them."""
+    texts = pairs(examples, rendered)
     return [
-        (
-            len(prompt_ids(base.tokenizer, rendered(example))),
-            len(completion_ids(base.tokenizer, example.completion)),
-        )
-        for example in examples
+        (len(prompt_ids(base.tokenizer, prompt)), len(completion_ids(base.tokenizer, completion, after=prompt)))
+        for prompt, completion in texts
     ]
