@@ -86,6 +86,11 @@ class Recipe(Knobs):
         le=1_000_000,
         description="padded tokens per forward pass, a larger batch is accumulated; 0: 256 on a CPU, 8192 on a GPU",
     )
+    recompute: Literal["auto", "never", "always"] = Field(
+        "auto",
+        description="keep only what enters each block and compute the rest again in the backward pass: slower, less "
+        "memory; auto: where training would not fit otherwise",
+    )
     warmup_share: float = Field(0.06, ge=0, lt=1, description="share of the steps with a rising learning rate")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="learning rate after the warm-up")
     weight_decay: float = Field(0.0, ge=0, le=1, description="decoupled weight decay of all trained parts")

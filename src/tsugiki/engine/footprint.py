@@ -79,8 +79,9 @@ def estimate_footprint(
     plan = make_plan(model, _with_blocks(spec))
     sizes = _Sizes(model, plan, dtype)
     tokens = max(workload.longest_example, min(recipe.micro_tokens, recipe.batch_size * workload.longest_example))
+    recompute = recipe.recompute == "always"
     phases = (
-        Phase("train", sizes.held() | sizes.learning() | sizes.forward_and_backward(tokens)),
+        Phase("train", sizes.held() | sizes.learning() | sizes.forward_and_backward(tokens, recompute=recompute)),
         Phase(
             "evaluate",
             sizes.held()
@@ -92,6 +93,13 @@ def estimate_footprint(
         Phase("save", sizes.held() | {"copies": sizes.largest * FLOAT32}),
     )
     return Footprint(phases, sizes.base, sizes.trained, sizes.trained * FLOAT32)
+
+
+def training_bytes(config: Any, plan: Plan, *, tokens: int, dtype: torch.dtype, recompute: bool = False) -> int:
+    """What training `plan` in passes of `tokens` padded tokens will hold beside the loaded base."""
+    sizes = _Sizes(shapes_of(config, dtype), plan, dtype)
+    held = sizes.held()["trained parts"]
+    return held + sum((sizes.learning() | sizes.forward_and_backward(tokens, recompute=recompute)).values())
 
 
 def refuse_what_does_not_fit(footprint: Footprint, free_bytes: int) -> None:
@@ -154,8 +162,10 @@ class _Sizes:
             "gradients": self.trained * FLOAT32 if with_gradients else 0,
         }
 
-    def forward_and_backward(self, tokens: int) -> dict[str, int]:
-        activations = tokens * sum(self._saved_per_token(block) for block in self.blocks)
+    def forward_and_backward(self, tokens: int, *, recompute: bool = False) -> dict[str, int]:
+        saved = [self._saved_per_token(block) for block in self.blocks]
+        entering = len(saved) * int(self.config.hidden_size) * self.item
+        activations = tokens * (max(saved) + entering if recompute else sum(saved))
         return {"activations": int(activations * SLACK), "logits": self._logits(tokens)}
 
     def forward(self, tokens: int) -> dict[str, int]:

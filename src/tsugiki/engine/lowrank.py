@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -200,19 +200,22 @@ class _LowRankProducts(torch.autograd.Function):
             for y_BTO, own_NR, (_, b_OR), scale in zip(y_each, _split(h_NR, pairs), pairs, update.scales, strict=True):
                 update.add_to(y_BTO, own_NR, b_OR.to(x_BTI.dtype).T, scale)
             inner.append(h_NR)
-        ctx.save_for_backward(x_BTI, *factors, *inner)
+        # The draws go with the saved tensors, so that a block that is computed again does not keep them.
+        ctx.save_for_backward(x_BTI, *factors, *inner, *(update.draws for update in updates))
         ctx.weights = tuple(weight_OI for weight_OI, _ in layers)  # frozen: no version to keep watch over
-        ctx.updates = updates
+        ctx.updates = tuple(replace(update, draws=None) for update in updates)
         return y_each
 
     @staticmethod
     def backward(ctx: Any, *dy_each: Tensor) -> tuple[Any, ...]:
         x_BTI, *saved = ctx.saved_tensors
-        count = 2 * len(ctx.weights) * len(ctx.updates)
-        factors, inner = saved[:count], saved[count:]
+        each = len(ctx.updates)
+        count = 2 * len(ctx.weights) * each
+        factors, inner, draws = saved[:count], saved[count : count + each], saved[count + each :]
+        updates = [replace(update, draws=own) for update, own in zip(ctx.updates, draws, strict=True)]
         dx_BTI = _input_gradient(dy_each, ctx.weights) if ctx.needs_input_grad[0] else None
         found: list[Tensor] = []
-        for update, pairs, h_NR in zip(ctx.updates, _per_update(factors, len(ctx.weights)), inner, strict=True):
+        for update, pairs, h_NR in zip(updates, _per_update(factors, len(ctx.weights)), inner, strict=True):
             dh_each = []
             db_each = []
             for dy_BTO, own_NR, (_, b_OR), scale in zip(

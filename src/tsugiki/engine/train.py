@@ -26,8 +26,9 @@ from tsugiki.engine.learner import Learner, Step, TrainResult
 from tsugiki.engine.loss import ShareLosses, share_losses
 from tsugiki.engine.lowrank import products_of
 from tsugiki.engine.prefix_cache import cut_below, frozen_blocks, with_states, worth_caching
+from tsugiki.engine.recompute import recomputes, recomputing
 from tsugiki.engine.shared_input import sharing
-from tsugiki.errors import DoesNotFit, TrainingError
+from tsugiki.errors import DoesNotFit, PlanError, TrainingError
 
 OnStep = Callable[[Step], None]
 
@@ -77,6 +78,10 @@ def train_bank(
     evaluation; the rows of the others are freed, and their results say that they stopped early. Equal recipes but for
     rate and seed are the usual case; with other numbers of evaluations `keep` counts each candidate's own.
     """
+    if any(recipe.recompute == "always" for recipe in recipes):
+        raise PlanError(
+            "A bank does not recompute activations.", fix="Train the candidates alone, or leave it to auto."
+        )
     folders = [None if checkpoint is None else checkpoint / f"candidate-{at}" for at in range(len(recipes))]
     generators = [{"own": generator} for generator in bank.generators]
     return _train(bank.base, bank, bank.candidates, recipes, generators, train_set, dev_set, on_step, folders,
@@ -119,7 +124,8 @@ def _train(
             )
             _count_the_prefix(learners, train_set, dev_set)
         try:
-            with _sharing(base, bank, trainables), keeping_less(base.model), cut_below(base.model, cut) as entry:
+            less = _keeping_less(base, bank, trainables, recipes, tokens)
+            with _sharing(base, bank, trainables), less, cut_below(base.model, cut) as entry:
                 losses = share_losses(base.model, entry)
                 while turn := _in_turn(learners):
                     _take_turn(base, bank, turn, train_set, dev_set, losses, on_step)
@@ -151,6 +157,15 @@ def _sharing(base: Base, bank: Bank | None, trainables: Sequence[Trainable]) -> 
         )
     layers = {name: layer for name, layer in trainables[0].low_rank_layers().items() if not layer.part.dora}
     return sharing(base.model, layers, products_of, lambda layer: layer.part.dropout)
+
+
+def _keeping_less(
+    base: Base, bank: Bank | None, trainables: Sequence[Trainable], recipes: Sequence[Recipe], tokens: int
+) -> AbstractContextManager[None]:
+    """Of the activations: nothing that is cheap to take again, or nothing but what enters a block."""
+    if bank is None and recomputes(base, trainables[0].plan, recipes[0].recompute, tokens=tokens):
+        return recomputing(base.model)
+    return keeping_less(base.model)
 
 
 def _blocks_to_cache(base: Base, learners: Sequence[Learner], train_set: Encoded) -> int:

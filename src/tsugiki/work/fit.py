@@ -49,7 +49,8 @@ def search_rate(spec: TrialSpec, study: Path, emit: Emit) -> Values:
     plan, _ = plan_for(task, spec.plan, spec.recipe)
     scratch = scratch_folder(study, spec.id)
     tries = _finished_tries(scratch)
-    if not tries and len(spec.learning_rates) > 1 and why_alone(task.base.model, plan) is None:
+    alone = why_alone(task.base.model, plan) is not None or spec.recipe.recompute == "always"
+    if not tries and len(spec.learning_rates) > 1 and not alone:
         tries = _tries_together(task, plan, spec, study, emit)
     for number, rate in enumerate(spec.learning_rates[len(tries) :], start=len(tries)):
         emit({"event": "phase", "phase": "try", "number": number + 1, "of": len(spec.learning_rates), "rate": rate})
