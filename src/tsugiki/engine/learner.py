@@ -56,6 +56,7 @@ class TrainResult:
     history: tuple[dict[str, Any], ...]
     stopped_early: bool
     cached_blocks: int  # blocks below the lowest trained one whose output was computed once per row
+    recomputed: bool  # activations were computed again in the backward pass
 
 
 class Learner:
@@ -136,7 +137,7 @@ class Learner:
         self.progress.left = True
         self.optimizer.free()
 
-    def result(self, cached_blocks: int) -> TrainResult:
+    def result(self, cached_blocks: int, *, recomputed: bool) -> TrainResult:
         """Afterwards the trained parts hold the weights with the best dev loss."""
         progress = self.progress
         assert progress.best_dev_loss is not None
@@ -151,6 +152,7 @@ class Learner:
             history=tuple(progress.history),
             stopped_early=progress.step < self.recipe.max_steps,
             cached_blocks=cached_blocks,
+            recomputed=recomputed,
         )
 
     def _note_dev_loss(self, dev_loss: float) -> None:

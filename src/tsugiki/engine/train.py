@@ -124,7 +124,9 @@ def _train(
             )
             _count_the_prefix(learners, train_set, dev_set)
         try:
-            less = _keeping_less(base, bank, trainables, recipes, tokens)
+            plan, choice = trainables[0].plan, recipes[0].recompute
+            recomputed = bank is None and recomputes(base, plan, choice, tokens=tokens)
+            less = recomputing(base.model) if recomputed else keeping_less(base.model)
             with _sharing(base, bank, trainables), less, cut_below(base.model, cut) as entry:
                 losses = share_losses(base.model, entry)
                 while turn := _in_turn(learners):
@@ -134,7 +136,7 @@ def _train(
             for learner in learners:
                 learner.optimizer.close()
         base.model.eval()
-        return [learner.error or learner.result(cut) for learner in learners]
+        return [learner.error or learner.result(cut, recomputed=recomputed) for learner in learners]
 
 
 @contextmanager
@@ -157,15 +159,6 @@ def _sharing(base: Base, bank: Bank | None, trainables: Sequence[Trainable]) -> 
         )
     layers = {name: layer for name, layer in trainables[0].low_rank_layers().items() if not layer.part.dora}
     return sharing(base.model, layers, products_of, lambda layer: layer.part.dropout)
-
-
-def _keeping_less(
-    base: Base, bank: Bank | None, trainables: Sequence[Trainable], recipes: Sequence[Recipe], tokens: int
-) -> AbstractContextManager[None]:
-    """Of the activations: nothing that is cheap to take again, or nothing but what enters a block."""
-    if bank is None and recomputes(base, trainables[0].plan, recipes[0].recompute, tokens=tokens):
-        return recomputing(base.model)
-    return keeping_less(base.model)
 
 
 def _blocks_to_cache(base: Base, learners: Sequence[Learner], train_set: Encoded) -> int:
