@@ -6,6 +6,7 @@ which is built without weights; it needs no more memory than the shapes themselv
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -120,8 +121,8 @@ def shapes_of(config: Any, dtype: torch.dtype) -> nn.Module:
     """The model without weights: every tensor on the meta device."""
     from transformers import AutoModelForCausalLM
 
-    with torch.device("meta"):
-        model: nn.Module = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
+    with torch.device("meta"):  # a copy, since transformers notes its choices in the configuration it is given
+        model: nn.Module = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=dtype)
     return model
 
 
