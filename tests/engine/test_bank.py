@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import nn
 
 from tsugiki.config import PlanSpec, Recipe
 from tsugiki.engine.attach import attach
-from tsugiki.engine.bank import BankLinear, Share, attach_bank, join
+from tsugiki.engine.bank import BankLinear, Share, attach_bank, join, why_alone
 from tsugiki.engine.base import Base, live_weights_digest
 from tsugiki.engine.batches import Encoded, encode, micro_batches
 from tsugiki.engine.learner import Step, TrainResult
@@ -111,14 +112,13 @@ def test_padding_gets_no_update() -> None:
 def test_joined_labels_point_at_the_same_tokens(tiny_base: Base) -> None:
     encoded = data(tiny_base)[0]
     short, long = (micro_batches(encoded, rows, micro_tokens=4096)[0] for rows in ((0, 5), (4, 9, 1)))
-    joint, shares, labels = join([(2, short), (0, long)])
-    assert [share.candidate for share in shares] == [2, 0] and shares[1].stop == len(joint.ids_BT) == 5
-    assert joint.rows == (*short.rows, *long.rows) and joint.tokens == short.tokens + long.tokens
-    for batch, (positions, targets) in zip((short, long), labels, strict=True):
+    joint = join([(2, short), (0, long)])
+    assert [share.candidate for share in joint.shares] == [2, 0] and joint.shares[1].stop == len(joint.ids_BT) == 5
+    for batch, (positions, targets) in zip((short, long), joint.labels, strict=True):
         assert torch.equal(joint.ids_BT.flatten()[positions], batch.ids_BT.flatten()[batch.positions_N])
         assert torch.equal(targets, batch.targets_N)
-    alone, _, ((positions, _),) = join([(1, short)])
-    assert alone is short and torch.equal(positions, short.positions_N)
+    alone = join([(1, short)])
+    assert alone.ids_BT is short.ids_BT and torch.equal(alone.labels[0][0], short.positions_N)
 
 
 def test_the_weak_leave_and_the_rest_does_not_notice(tiny_base: Base) -> None:
@@ -155,20 +155,27 @@ def test_a_candidate_that_diverges_leaves_the_others_alone(tiny_base: Base) -> N
     assert math.isfinite(good.history[-1]["loss"])
 
 
-@pytest.mark.parametrize("killed_at", [5, 8])
-def test_a_killed_bank_goes_on_as_if_nothing_had_happened(tiny_base: Base, tmp_path: Path, killed_at: int) -> None:
-    whole, _ = together(tiny_base, CANDIDATES, keep={2: 2})
+@pytest.mark.parametrize("behind", [False, True], ids=["all-at-one-step", "one-starts-again"])
+@pytest.mark.parametrize("killed_at", [5, 7, 8, 10])
+def test_a_killed_bank_goes_on_as_if_nothing_had_happened(
+    tiny_base: Base, tmp_path: Path, killed_at: int, behind: bool
+) -> None:
+    rates = (1e-5, 1e-2, 1e-4, 5e-3)
+    candidates = [(PlanSpec(rank=2), RECIPE.model_copy(update={"learning_rate": rate})) for rate in rates]
+    whole, _ = together(tiny_base, candidates, keep={2: 2})
 
     def killed(step: Step) -> None:
         if step.step == killed_at:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        together(tiny_base, CANDIDATES, keep={2: 2}, checkpoint=tmp_path, on_step=killed)
-    (tmp_path / "candidate-0" / "checkpoint.safetensors").unlink()  # this one has to start again, the rest waits
-    resumed, _ = together(tiny_base, CANDIDATES, keep={2: 2}, checkpoint=tmp_path)
+        together(tiny_base, candidates, keep={2: 2}, checkpoint=tmp_path, on_step=killed)
+    if behind:
+        (tmp_path / "candidate-0" / "checkpoint.safetensors").unlink()
+    resumed, _ = together(tiny_base, candidates, keep={2: 2}, checkpoint=tmp_path)
+    assert sorted(one.steps for one in whole) == [6, 6, 12, 12]
     for one, other in zip(whole, resumed, strict=True):
-        assert one.steps == other.steps
+        assert (one.steps, one.tokens) == (other.steps, other.tokens)
         assert [entry["loss"] for entry in one.history] == pytest.approx(
             [entry["loss"] for entry in other.history], abs=1e-5
         )
@@ -190,3 +197,22 @@ def test_what_cannot_share_a_bank_is_refused(tiny_base: Base, specs: list[PlanSp
     with pytest.raises(PlanError, match=reason):
         attach_bank(tiny_base, plans, seeds=[0] * len(plans))
     assert not [module for module in tiny_base.model.modules() if isinstance(module, BankLinear)]
+
+
+def test_a_base_that_draws_random_numbers_itself_trains_candidates_alone(tiny_base: Base) -> None:
+    plan = make_plan(tiny_base.model, PlanSpec(rank=2))
+    assert why_alone(tiny_base, plan) is None
+    tiny_base.model.model.layers[0].self_attn.attention_dropout = 0.1
+    with pytest.raises(PlanError, match="draws random numbers"):
+        attach_bank(tiny_base, [plan], seeds=[0])
+
+
+def test_a_plan_that_fails_halfway_leaves_the_base_as_it_was(tiny_base: Base) -> None:
+    plan = make_plan(tiny_base.model, PlanSpec(rank=2))
+    broken = replace(plan, low_rank={**plan.low_rank, "model.norm": LowRank(2, 1.0)})
+    before = [type(module) for module in tiny_base.model.modules()]
+    with pytest.raises(PlanError, match=r"model\.norm is a LlamaRMSNorm, not a linear layer"):
+        attach_bank(tiny_base, [broken], seeds=[0])
+    with pytest.raises(PlanError, match=r"model\.norm is a LlamaRMSNorm, not a linear layer"):
+        attach(tiny_base, broken, seed=0)
+    assert [type(module) for module in tiny_base.model.modules()] == before

@@ -72,3 +72,9 @@ def test_what_does_not_fit_is_refused_with_the_phase_and_both_numbers(tiny_base:
     refuse_what_does_not_fit(footprint, footprint.peak.total)
     with pytest.raises(DoesNotFit, match=r"The phase '\w+' needs about .* GB, most of it for .*, and 0\.0 GB are free"):
         refuse_what_does_not_fit(footprint, 1000)
+
+
+def test_a_tied_weight_counts_once_whatever_it_is_called(tiny_base: Base) -> None:
+    spec = PlanSpec(method="hybrid", rank=4, full_layers=("lm_head",))
+    trainable = attach(tiny_base, make_plan(tiny_base.model, spec), seed=0)
+    assert estimate(tiny_base, spec).trainable_parameters == trainable.trainable_parameters

@@ -64,6 +64,13 @@ def plain_loss(model: Any, batch: Batch) -> Tensor:
     return functional.cross_entropy(logits[batch.positions_N], batch.targets_N, reduction="sum")
 
 
+def test_nothing_is_computed_for_a_gradient_that_nobody_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden, weight = torch.randn(4, 3, requires_grad=True), torch.randn(9, 3, requires_grad=True)
+    monkeypatch.setattr(Tensor, "softmax", lambda *_, **__: pytest.fail("a gradient was taken"))
+    with torch.no_grad():
+        assert chunked_cross_entropy(hidden, weight, None, torch.tensor([1, 2, 3, 4])) > 0
+
+
 def test_a_frozen_head_gets_no_gradient() -> None:
     hidden, weight = torch.randn(4, 3, requires_grad=True), torch.randn(9, 3)
     chunked_cross_entropy(hidden, weight, None, torch.tensor([1, 2, 3, 4])).backward()

@@ -148,3 +148,12 @@ def test_the_mask_drops_at_the_rate_that_the_scale_assumes(asked: float, rate: f
     dropped = keep_mask(draws, asked, torch.float64) == 0
     assert float(dropped.double().mean()) == pytest.approx(rate, abs=2e-3)
     assert float((dropped[:, 1:] & dropped[:, :-1]).double().mean()) == pytest.approx(rate * rate, abs=2e-3)
+
+
+def test_dora_on_a_row_of_zeros_is_zero_and_no_nan() -> None:
+    linear = nn.Linear(6, 5, bias=False).requires_grad_(False)
+    linear.weight.data[3] = 0
+    wrapped = LowRankLinear(linear, LowRank(2, 1.0, dora=True), torch.Generator().manual_seed(0))
+    y = wrapped(torch.randn(4, 6))
+    assert torch.isfinite(y).all() and not y[:, 3].any()
+    assert torch.isfinite(wrapped.merged_weight()).all()

@@ -11,7 +11,7 @@ import torch
 
 from tsugiki.config import PlanSpec, Recipe
 from tsugiki.engine.attach import attach
-from tsugiki.engine.base import Base, live_weights_digest
+from tsugiki.engine.base import Base, BaseSpec, live_weights_digest, load_base
 from tsugiki.engine.batches import Encoded, encode, micro_batches
 from tsugiki.engine.learner import TrainResult
 from tsugiki.engine.plan import Plan, make_plan
@@ -75,11 +75,12 @@ def test_states_are_bit_equal_to_a_forward_pass_in_the_same_batch(tiny_bases: Ba
         with torch.no_grad():
             decoder_of(tiny_bases.model)(input_ids=batch.ids_BT, use_cache=False)
         again = seen.pop()
-        assert batch.states_BTD is not None
+        states_BTD = batch.entering()
+        assert states_BTD is not None
         for place, row in enumerate(batch.rows):
             length = encoded.length(row)
-            assert torch.equal(batch.states_BTD[place, :length], again[place, :length])
-            assert not batch.states_BTD[place, length:].any()
+            assert torch.equal(states_BTD[place, :length], again[place, :length])
+            assert not states_BTD[place, length:].any()
     hook.remove()
 
 
@@ -127,12 +128,67 @@ def test_how_many_blocks_stay_frozen(tiny_llama_untied: Path, tiny_base: Base) -
     assert frozen_blocks(model, Plan("full", full=("model.embed_tokens.weight",))) == 0
 
 
-def test_a_prefix_that_draws_random_numbers_or_is_read_once_is_not_cached(tiny_base: Base) -> None:
-    assert worth_caching(tiny_base.model, 1, rows=10, rows_read=11)
-    assert not worth_caching(tiny_base.model, 1, rows=10, rows_read=10)
-    assert not worth_caching(tiny_base.model, 0, rows=10, rows_read=99)
-    tiny_base.model.model.layers[0].self_attn.attention_dropout = 0.1
-    assert not worth_caching(tiny_base.model, 1, rows=10, rows_read=99)
+def test_a_tied_head_trained_in_full_is_the_embedding_too(tiny_base: Base, tiny_llama_untied: Path) -> None:
+    spec = PlanSpec(method="hybrid", rank=2, blocks=("1",), full_layers=("lm_head",))
+    assert frozen_blocks(tiny_base.model, make_plan(tiny_base.model, spec)) == 0
+    untied = load_base(BaseSpec(str(tiny_llama_untied), "float32", "cpu"))
+    assert frozen_blocks(untied.model, make_plan(untied.model, spec)) == 1
+    result, _ = run(tiny_base, spec)
+    assert result.cached_blocks == 0
+
+
+def test_what_is_read_once_or_does_not_fit_is_not_cached(tiny_base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = data(tiny_base)
+    rows = len(sets[0])
+    assert worth_caching(tiny_base, 1, sets, rows_read=rows + 1)
+    assert not worth_caching(tiny_base, 1, sets, rows_read=rows)
+    assert not worth_caching(tiny_base, 0, sets, rows_read=99)
+    tokens = sum(encoded.length(row) for encoded in sets for row in range(len(encoded)))
+    needed = 4 * tokens * 64 * 4  # a quarter of what is free may be taken; 64 float32 numbers a token
+    for free, expected in ((needed, True), (needed - 4, False)):
+        monkeypatch.setattr("tsugiki.engine.prefix_cache.free_memory_bytes", lambda device, free=free: free)
+        assert worth_caching(tiny_base, 1, sets, rows_read=99) is expected
+
+
+@pytest.mark.parametrize("place", ["attention", "module"])
+def test_a_prefix_that_draws_random_numbers_is_not_cached(tiny_base: Base, place: str) -> None:
+    first = tiny_base.model.model.layers[0]
+    if place == "attention":
+        first.self_attn.attention_dropout = 0.1
+    else:
+        first.mlp.act_fn = torch.nn.Sequential(torch.nn.SiLU(), torch.nn.Dropout(0.1))
+    assert not worth_caching(tiny_base, 1, data(tiny_base), rows_read=99)
+
+
+def test_a_decoder_that_does_more_between_its_blocks_is_not_cut(tiny_base: Base) -> None:
+    block = tiny_base.model.model.layers[1]
+    forward = block.forward
+    seen: list[torch.Tensor] = []
+    tiny_base.model.model.layers[0].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    block.forward = lambda hidden, **named: forward(hidden, **named) + (seen[-1] if seen else 0)
+
+    def forget(*_: Any) -> None:
+        seen.clear()
+
+    tiny_base.model.model.register_forward_pre_hook(forget)
+    assert not worth_caching(tiny_base, 1, data(tiny_base), rows_read=99)
+
+
+def test_a_cache_that_cannot_be_written_stops_nothing(tiny_base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tsugiki.engine.prefix_cache.write_whole", full)
+    encoded = with_states(tiny_base, data(tiny_base)[0], 1, micro_tokens=4096, folder=Path("/nowhere"))
+    assert encoded.states is not None
+
+
+def test_another_cut_pass_size_or_base_is_another_file(tiny_base: Base, tiny_qwen2: Path, tmp_path: Path) -> None:
+    encoded = data(tiny_base)[0]
+    other = load_base(BaseSpec(str(tiny_qwen2), "float32", "cpu"))
+    for base, blocks, tokens in ((tiny_base, 1, 4096), (tiny_base, 2, 4096), (tiny_base, 1, 64), (other, 1, 4096)):
+        with_states(base, encoded, blocks, micro_tokens=tokens, folder=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_the_blocks_come_back_also_after_an_error(tiny_base: Base) -> None:

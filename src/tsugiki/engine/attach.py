@@ -66,20 +66,33 @@ def attach(base: Base, plan: Plan, *, seed: int) -> Trainable:
 
     Raises PlanError when the plan names something that the base does not have.
     """
-    generator = torch.Generator().manual_seed(seed)
     trainable = Trainable(base=base, plan=plan)
+    try:
+        _attach(trainable, torch.Generator().manual_seed(seed))
+    except BaseException:
+        trainable.detach()
+        raise
+    return trainable
+
+
+def linear_layer(model: nn.Module, name: str) -> nn.Linear:
+    """The linear layer of that name; raises PlanError for anything else."""
+    found = _module(model, name)
+    if not isinstance(found, nn.Linear):
+        raise PlanError(f"{name} is a {type(found).__name__}, not a linear layer.", fix="Remove it from the plan.")
+    return found
+
+
+def _attach(trainable: Trainable, generator: torch.Generator) -> None:
+    base, plan = trainable.base, trainable.plan
     for name in plan.full:
         _train_in_full(trainable, name)
     for name, low_rank in plan.low_rank.items():
-        linear = _module(base.model, name)
-        if not isinstance(linear, nn.Linear):
-            raise PlanError(f"{name} is a {type(linear).__name__}, not a linear layer.", fix="Remove it from the plan.")
-        _wrap(trainable, name, LowRankLinear(linear, low_rank, generator))
+        _wrap(trainable, name, LowRankLinear(linear_layer(base.model, name), low_rank, generator))
     for name, bottleneck in plan.bottlenecks.items():
         inner, weight = _module(base.model, name), next(base.model.parameters())
         size, dtype = text_config(base.model).hidden_size, torch.promote_types(base.dtype, torch.float32)
         _wrap(trainable, name, BottleneckAround(inner, bottleneck, size, weight.device, dtype, generator))
-    return trainable
 
 
 def merge(trainable: Trainable) -> None:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from tsugiki.engine.attach import Trainable
+from tsugiki.engine.attach import Trainable, linear_layer
 from tsugiki.engine.base import Base
 from tsugiki.engine.batches import Batch
+from tsugiki.engine.device import draws_numbers
 from tsugiki.engine.lowrank import LowRankLinear, Update, dropout_draws, low_rank_products, update_of
 from tsugiki.engine.plan import Plan
 from tsugiki.engine.shared_input import SharedInput
@@ -100,7 +101,7 @@ def attach_bank(base: Base, plans: Sequence[Plan], *, seeds: Sequence[int]) -> B
     """
     names = tuple(plans[0].low_rank)
     for plan in plans:
-        if (fault := why_alone(base.model, plan)) is not None:
+        if (fault := why_alone(base, plan)) is not None:
             raise PlanError(f"{fault}, so it cannot share a bank.", fix="Train it alone.")
         if tuple(plan.low_rank) != names:
             raise PlanError("The plans of a bank name different layers.", fix="Use the same targets for all of them.")
@@ -110,10 +111,8 @@ def attach_bank(base: Base, plans: Sequence[Plan], *, seeds: Sequence[int]) -> B
         candidates=tuple(Trainable(base=base, plan=plan) for plan in plans),
         generators=tuple(torch.Generator(device=base.device).manual_seed(seed) for seed in seeds),
     )
-    for name in names:
-        linear = base.model.get_submodule(name)
-        if not isinstance(linear, nn.Linear):
-            raise PlanError(f"{name} is a {type(linear).__name__}, not a linear layer.", fix="Remove it from the plan.")
+    linears = {name: linear_layer(base.model, name) for name in names}  # all of them before the first is wrapped
+    for name, linear in linears.items():
         members = [LowRankLinear(linear, plan.low_rank[name], start) for plan, start in zip(plans, starts, strict=True)]
         layer = BankLinear(linear, members, bank.generators)
         base.model.set_submodule(name, layer)
@@ -124,24 +123,41 @@ def attach_bank(base: Base, plans: Sequence[Plan], *, seeds: Sequence[int]) -> B
     return bank
 
 
-def why_alone(model: nn.Module, plan: Plan) -> str | None:
-    """Why this plan cannot share a bank, or None."""
+def why_alone(base: Base, plan: Plan) -> str | None:
+    """Why this plan cannot share a bank, or None; nothing may be attached to the base."""
     if plan.full or plan.bottlenecks or not plan.low_rank:
         return f"The {plan.method} plan trains more than low-rank updates"
     if any(part.dora for part in plan.low_rank.values()):
         return "DoRA rescales the frozen product for each candidate"
-    if structure_of(model).head in plan.low_rank:
+    if structure_of(base.model).head in plan.low_rank:
         return "The plan adapts the head"
+    if draws_numbers(base.device, lambda: _in_training(base)):
+        return "The base itself draws random numbers in training"
     return None
 
 
-def join(batches: Sequence[tuple[int, Batch]]) -> tuple[Batch, list[Share], list[tuple[Tensor, Tensor]]]:
-    """One batch of several, given as (candidate, its batch): the joint batch, whose rows are whose, and their labels.
+def _in_training(base: Base) -> None:
+    base.model.train()
+    try:
+        with torch.no_grad():
+            base.model(input_ids=torch.arange(8, device=base.device)[None], use_cache=False)
+    finally:
+        base.model.eval()
 
-    One batch alone is returned as it is.
-    """
+
+@dataclass(frozen=True)
+class Joint:
+    """Several batches as one: whose rows are whose, and the labels of each as (positions_N, targets_N) in this one."""
+
+    ids_BT: Tensor
+    states_BTD: Tensor | None
+    shares: tuple[Share, ...]
+    labels: tuple[tuple[Tensor, Tensor], ...]
+
+
+def join(batches: Sequence[tuple[int, Batch]]) -> Joint:
+    """One batch of several, given as (candidate, its batch); each keeps its rows together and its own padding."""
     width = max(batch.ids_BT.shape[1] for _, batch in batches)
-    rows = sum(len(batch.ids_BT) for _, batch in batches)
     shares: list[Share] = []
     labels: list[tuple[Tensor, Tensor]] = []
     start = 0
@@ -151,18 +167,22 @@ def join(batches: Sequence[tuple[int, Batch]]) -> tuple[Batch, list[Share], list
         row_N, column_N = batch.positions_N // own, batch.positions_N % own
         labels.append(((row_N + start) * width + column_N, batch.targets_N))
         start += count
-    first = batches[0][1]
-    if len(batches) == 1:
-        return first, shares, labels
-    ids_BT = first.ids_BT.new_zeros(rows, width)
-    states_BTD = None
-    if first.states_BTD is not None:
-        states_BTD = first.states_BTD.new_zeros(rows, width, first.states_BTD.shape[2])
-    for share, (_, batch) in zip(shares, batches, strict=True):
-        ids_BT[share.start : share.stop, : share.width] = batch.ids_BT
-        if states_BTD is not None and batch.states_BTD is not None:
-            states_BTD[share.start : share.stop, : share.width] = batch.states_BTD
-    positions_N, targets_N = (torch.cat(parts) for parts in zip(*labels, strict=True))
-    tokens = sum(batch.tokens for _, batch in batches)
-    every = tuple(row for _, batch in batches for row in batch.rows)
-    return Batch(ids_BT, positions_N, targets_N, tokens, every, states_BTD), shares, labels
+    states = [found for _, batch in batches if (found := batch.entering()) is not None]
+    return Joint(
+        ids_BT=_side_by_side([batch.ids_BT for _, batch in batches], width),
+        states_BTD=_side_by_side(states, width) if states else None,
+        shares=tuple(shares),
+        labels=tuple(labels),
+    )
+
+
+def _side_by_side(parts: Sequence[Tensor], width: int) -> Tensor:
+    """Rows of all parts, filled up with zeros to `width` columns."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = parts[0].new_zeros(sum(map(len, parts)), width, *parts[0].shape[2:])
+    start = 0
+    for part in parts:
+        whole[start : start + len(part), : part.shape[1]] = part
+        start += len(part)
+    return whole

@@ -196,7 +196,6 @@ def _frozen_model(folder: Path, config: Any, dtype: torch.dtype, device: torch.d
                 folder,
                 config=config,
                 dtype=dtype,
-                attn_implementation=register(),
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
@@ -212,6 +211,8 @@ def _frozen_model(folder: Path, config: Any, dtype: torch.dtype, device: torch.d
             f"The base in '{folder}' lacks {len(absent)} tensors of its architecture, such as {absent[0]}.",
             fix="Fetch the base again.",
         )
+    if model.config._attn_implementation == "sdpa":  # what an architecture does not support is never forced on it
+        model.set_attn_implementation(register())
     _refuse_unknown_layers(folder, model)
     model.eval()
     model.requires_grad_(False)

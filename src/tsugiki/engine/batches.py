@@ -62,8 +62,8 @@ class Encoded:
 class Batch:
     """ids_BT padded on the right; `positions_N` index the flattened B·T hidden states that predict `targets_N`.
 
-    `rows` are the places of its B rows in their data set. `states_BTD` is what enters the blocks that are trained,
-    where the rows' prefix has been computed before.
+    `rows` are the places of its B rows in their data set, whose `states` hold what enters the blocks that are trained,
+    where that has been computed before.
     """
 
     ids_BT: Tensor
@@ -71,12 +71,17 @@ class Batch:
     targets_N: Tensor
     tokens: int
     rows: tuple[int, ...]
-    states_BTD: Tensor | None = None
+    states: States | None = None
 
     def to(self, device: torch.device) -> Batch:
         moved = {name: getattr(self, name).to(device) for name in ("ids_BT", "positions_N", "targets_N")}
-        states_BTD = None if self.states_BTD is None else self.states_BTD.to(device)
-        return replace(self, **moved, states_BTD=states_BTD)
+        return replace(self, **moved)
+
+    def entering(self) -> Tensor | None:
+        """The states as (B, T, hidden size), or None; put together when asked for, so that no second copy lies about."""
+        if self.states is None:
+            return None
+        return self.states.padded(self.rows, self.ids_BT.shape[1]).to(self.ids_BT.device)
 
 
 def encode(tokenizer: Any, pairs: Sequence[tuple[str, str]], *, max_length: int) -> Encoded:
@@ -188,5 +193,4 @@ def _pad(encoded: Encoded, rows: Sequence[int]) -> Batch:
         positions += range(first, first + len(completion))
         targets += completion
     tokens = sum(encoded.length(row) + 1 for row in rows)
-    states_BTD = None if encoded.states is None else encoded.states.padded(rows, width)
-    return Batch(ids, torch.tensor(positions), torch.tensor(targets), tokens, tuple(rows), states_BTD)
+    return Batch(ids, torch.tensor(positions), torch.tensor(targets), tokens, tuple(rows), encoded.states)

@@ -5,6 +5,7 @@ Called by `base`. Never moves anything itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -57,6 +58,19 @@ def tokens_per_pass(micro_tokens: int, device: torch.device) -> int:
     On two AVX2 cores 128 tokens a pass were a fifth slower than 256, and 256 as fast as 4096 in 0.7 times the memory.
     """
     return micro_tokens or (8192 if device.type == "cuda" else 256)
+
+
+def draws_numbers(device: torch.device, run: Callable[[], object]) -> bool:
+    """Whether `run` draws from the device's own random numbers (as a base with dropout does in training).
+
+    The numbers are afterwards where they were.
+    """
+    indices = [device.index or 0] if device.type == "cuda" else []
+    generator = torch.cuda.default_generators[indices[0]] if indices else torch.default_generator
+    with torch.random.fork_rng(devices=indices):
+        before = generator.get_state()
+        run()
+        return not torch.equal(before, generator.get_state())
 
 
 def free_memory_bytes(device: torch.device) -> int:

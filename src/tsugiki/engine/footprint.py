@@ -79,7 +79,7 @@ def estimate_footprint(
     model = shapes_of(config, dtype)
     plan = make_plan(model, _with_blocks(spec))
     sizes = _Sizes(model, plan, dtype)
-    tokens = max(workload.longest_example, min(recipe.micro_tokens, recipe.batch_size * workload.longest_example))
+    tokens = tokens_of_a_pass(workload.longest_example, recipe)
     recompute = recipe.recompute == "always"
     phases = (
         Phase("train", sizes.held() | sizes.learning() | sizes.forward_and_backward(tokens, recompute=recompute)),
@@ -96,11 +96,16 @@ def estimate_footprint(
     return Footprint(phases, sizes.base, sizes.trained, sizes.trained * FLOAT32)
 
 
+def tokens_of_a_pass(longest: int, recipe: Recipe) -> int:
+    """Padded tokens of the largest forward pass; `recipe.micro_tokens` must have been resolved (device.py)."""
+    return max(longest, min(recipe.micro_tokens, recipe.batch_size * longest))
+
+
 def training_bytes(config: Any, plan: Plan, *, tokens: int, dtype: torch.dtype, recompute: bool = False) -> int:
-    """What training `plan` in passes of `tokens` padded tokens will hold beside the loaded base."""
+    """What training `plan` in passes of `tokens` padded tokens takes once base, parts and masters are in memory."""
     sizes = _Sizes(shapes_of(config, dtype), plan, dtype)
-    held = sizes.held()["trained parts"]
-    return held + sum((sizes.learning() | sizes.forward_and_backward(tokens, recompute=recompute)).values())
+    moments_and_gradients = 3 * sizes.trained * FLOAT32
+    return moments_and_gradients + sum(sizes.forward_and_backward(tokens, recompute=recompute).values())
 
 
 def refuse_what_does_not_fit(footprint: Footprint, free_bytes: int) -> None:
@@ -140,10 +145,10 @@ class _Sizes:
         self.model, self.plan, self.item = model, plan, dtype.itemsize
         self.config = text_config(model)
         self.blocks = structure_of(model).blocks
-        parameters = dict(model.named_parameters())
-        self.base = sum(parameter.numel() for parameter in parameters.values())
+        parameters = dict(model.named_parameters(remove_duplicate=False))
+        self.base = sum(parameter.numel() for parameter in model.parameters())
         self.largest = max(parameter.numel() for parameter in parameters.values())
-        self.full = sum(parameters[name].numel() for name in plan.full)
+        self.full = sum(one.numel() for one in {id(parameters[name]): parameters[name] for name in plan.full}.values())
         self.small = self._small_parts()
         self.trained = self.full + self.small
 

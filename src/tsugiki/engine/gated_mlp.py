@@ -20,9 +20,12 @@ PARTS = ("gate_proj", "up_proj", "down_proj", "act_fn")
 
 
 @contextmanager
-def keeping_less(model: nn.Module) -> Iterator[None]:
-    """Inside, every MLP of `model` that is down(act(gate(x)) · up(x)) takes its product again in the backward pass."""
-    changed = [module for module in model.modules() if _is_gated(module)]
+def keeping_less(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
+    """Inside, every MLP of `model` that is down(act(gate(x)) · up(x)) takes its product again in the backward pass.
+
+    `dtype` is that of the hidden states.
+    """
+    changed = [module for module in model.modules() if _is_gated(module, dtype)]
     for mlp in changed:
         mlp.forward = _forward_of(mlp)
     try:
@@ -70,22 +73,34 @@ def _forward_of(mlp: Any) -> Callable[[Tensor], Tensor]:
     return lambda x: gated(mlp.gate_proj(x), mlp.up_proj(x), mlp.act_fn, mlp.down_proj)
 
 
-def _is_gated(module: Any) -> bool:
-    """Has the parts, takes one tensor, and is the formula: tried on two tokens, without dropout."""
-    if not all(hasattr(module, name) for name in PARTS) or "forward" in vars(module):
-        return False
+def _is_gated(module: Any, dtype: torch.dtype) -> bool:
+    """Has the parts, takes one tensor, and is the formula: tried on two tokens, small and large, in training.
+
+    Both are given the same random numbers, so an MLP that drops something of its own draws others or more of them.
+    """
     weight = next(module.parameters(), None)
-    if weight is None:
+    if not all(hasattr(module, name) for name in PARTS) or "forward" in vars(module) or weight is None:
         return False
-    was_training = module.training
-    module.eval()
-    x = torch.linspace(-1, 1, 2 * weight.shape[-1], device=weight.device, dtype=torch.float32).to(weight.dtype)
+    small = torch.linspace(-1, 1, 2 * weight.shape[-1], device=weight.device).view(1, 2, -1)
     try:
-        with torch.no_grad():
-            x_BTI = x.view(1, 2, -1)
-            ours = module.down_proj(module.act_fn(module.gate_proj(x_BTI)) * module.up_proj(x_BTI))
-            return torch.equal(ours, module(x_BTI))
+        return all(_agree(module, x_BTI.to(dtype)) for x_BTI in (small, 100 * small))
     except (RuntimeError, TypeError):  # another shape of input, or more than one
         return False
+
+
+def _agree(module: Any, x_BTI: Tensor) -> bool:
+    found = []
+    was_training = module.training
+    module.train()
+    try:
+        for forward in (_formula(module), module):
+            with torch.no_grad(), torch.random.fork_rng(devices=[x_BTI.device] if x_BTI.is_cuda else []):
+                torch.manual_seed(0)
+                found += [forward(x_BTI), torch.rand(4, device=x_BTI.device)]
     finally:
         module.train(was_training)
+    return torch.equal(found[0], found[2]) and torch.equal(found[1], found[3])
+
+
+def _formula(module: Any) -> Callable[[Tensor], Tensor]:
+    return lambda x: module.down_proj(module.act_fn(module.gate_proj(x)) * module.up_proj(x))

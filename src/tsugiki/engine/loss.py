@@ -89,7 +89,8 @@ def chunked_cross_entropy(
 ) -> Tensor:
     """Sum over N of -log softmax(softcap(W h + b))[target]; gradients to h, W and b where they are asked for."""
     chunk = chunk or max(16, CHUNK_ELEMENTS // weight_VD.shape[0])
-    inputs = (hidden_ND, weight_VD, bias_V, targets_N, softcap, chunk)
+    learns = torch.is_grad_enabled()  # inside the function every input that can learn says that it does
+    inputs = (hidden_ND, weight_VD, bias_V, targets_N, softcap, chunk, learns)
     total: Tensor = _ChunkedCrossEntropy.apply(*inputs)  # type: ignore[no-untyped-call]
     return total
 
@@ -106,9 +107,10 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         targets_N: Tensor,
         softcap: float | None,
         chunk: int,
+        learns: bool,
     ) -> Tensor:
         exact = torch.promote_types(hidden_ND.dtype, torch.float32)
-        wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
+        wants_hidden, wants_weight, wants_bias = (learns and wanted for wanted in ctx.needs_input_grad[:3])
         dhidden_ND = torch.empty_like(hidden_ND) if wants_hidden else None
         dweight_VD = torch.zeros_like(weight_VD, dtype=exact) if wants_weight else None
         dbias_V = torch.zeros_like(bias_V, dtype=exact) if wants_bias and bias_V is not None else None
@@ -144,7 +146,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             None if dhidden_ND is None else dhidden_ND * scale.to(dhidden_ND.dtype),
             None if dweight_VD is None else (dweight_VD * scale).to(weight_dtype),
             None if dbias_V is None else (dbias_V * scale).to(bias_dtype),
-            None, None, None,
+            None, None, None, None,
         )  # fmt: skip
 
 

@@ -60,7 +60,7 @@ class LowRankLinear(nn.Module):
         with torch.no_grad():
             sum_OI = self._sum()
             if self.magnitude is not None:
-                sum_OI = sum_OI * (self.magnitude / torch.linalg.vector_norm(sum_OI, dim=1))[:, None]
+                sum_OI = sum_OI * (self.magnitude / self._row_norms())[:, None]
             return sum_OI.to(self.base.weight.dtype)
 
     def _sum(self) -> Tensor:
@@ -68,7 +68,8 @@ class LowRankLinear(nn.Module):
 
     def _row_norms(self) -> Tensor:
         with torch.no_grad():
-            return torch.linalg.vector_norm(self._sum(), dim=1)
+            norms_O = torch.linalg.vector_norm(self._sum(), dim=1)
+            return norms_O.clamp_min(torch.finfo(norms_O.dtype).tiny)  # rows of zeros, as padded vocabularies have
 
 
 def products_of(layers: Sequence[LowRankLinear], x: Tensor) -> list[Tensor]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -23,12 +23,14 @@ from torch import Tensor, nn
 
 from tsugiki.engine.base import Base
 from tsugiki.engine.batches import Encoded, micro_batches
+from tsugiki.engine.device import draws_numbers, free_memory_bytes
 from tsugiki.engine.plan import Plan
 from tsugiki.engine.structure import decoder_of, structure_of
 from tsugiki.files import write_whole
 from tsugiki.fingerprint import digest_json
 
 NAME = "states_ND"
+ROOM = 0.25  # share of the free memory that states may take
 
 
 @dataclass(frozen=True)
@@ -66,29 +68,31 @@ class _Passing(nn.Module):
         return hidden_BTD
 
 
-def frozen_blocks(model: nn.Module, plan: Plan) -> int:
+def frozen_blocks(model: Any, plan: Plan) -> int:
     """How many blocks, from the first, hold nothing that the plan trains and hang on nothing that it trains."""
     structure = structure_of(model)
-    names = [*plan.low_rank, *plan.full, *plan.bottlenecks]
-    after = tuple(name for name in (structure.head, *_norms_behind(model)) if name)
+    embedding = model.get_input_embeddings().weight
+    after = (structure.head, *_behind_the_blocks(model))
     lowest = len(structure.blocks)
-    for name in names:
+    for name in (*plan.low_rank, *plan.full, *plan.bottlenecks):
         block = next((block.index for block in structure.blocks if name.startswith(f"{block.name}.")), None)
-        if block is None and not name.startswith(after):
-            return 0  # the embedding, tied to the head or not
+        tied = name in plan.full and _parameter(model, name) is embedding
+        if tied or (block is None and not name.startswith(after)):
+            return 0
         lowest = min(lowest, len(structure.blocks) if block is None else block)
     return lowest
 
 
-def worth_caching(model: nn.Module, blocks: int, *, rows: int, rows_read: int) -> bool:
-    """At least one block below, every row read more than once on average, and no random numbers in the prefix."""
-    if blocks == 0 or rows_read <= rows:
+def worth_caching(base: Base, blocks: int, sets: Sequence[Encoded], *, rows_read: int) -> bool:
+    """At least one block below, every training row read more than once, room for the states, and an exact cut.
+
+    `sets` are the rows to train on and those to evaluate on.
+    """
+    if blocks == 0 or rows_read <= len(sets[0]):
         return False
-    prefix = [model.get_submodule(block.name) for block in structure_of(model).blocks[:blocks]]
-    drops = (module for block in prefix for module in block.modules())
-    return not any(isinstance(module, nn.Dropout) and module.p > 0 for module in drops) and not any(
-        getattr(module, "attention_dropout", 0) for block in prefix for module in block.modules()
-    )
+    tokens = sum(encoded.length(row) for encoded in sets for row in range(len(encoded)))
+    needed = tokens * structure_of(base.model).hidden_size * base.dtype.itemsize
+    return needed <= ROOM * free_memory_bytes(base.device) and _cut_is_exact(base, blocks)
 
 
 def with_states(base: Base, encoded: Encoded, blocks: int, *, micro_tokens: int, folder: Path | None = None) -> Encoded:
@@ -106,7 +110,8 @@ def with_states(base: Base, encoded: Encoded, blocks: int, *, micro_tokens: int,
     states = PrefixStates(flat_ND, starts, time.perf_counter() - began)
     if path is not None:
         facts = {"seconds": repr(states.seconds)}
-        write_whole(path, lambda temporary: save_file({NAME: flat_ND}, temporary, metadata=facts))
+        with suppress(OSError, SafetensorError):  # a cache that cannot be written is no reason to stop
+            write_whole(path, lambda temporary: save_file({NAME: flat_ND}, temporary, metadata=facts))
     return replace(encoded, states=states)
 
 
@@ -133,33 +138,60 @@ class _Reached(Exception):
 
 
 def _compute(base: Base, encoded: Encoded, blocks: int, starts: Sequence[int], micro_tokens: int) -> Tensor:
-    model = base.model
-    was_training = model.training
-    model.eval()
-    caught: list[Tensor] = []
+    flat_ND = torch.empty(starts[-1], structure_of(base.model).hidden_size, dtype=base.dtype)
+    for batch in micro_batches(encoded, range(len(encoded)), micro_tokens=micro_tokens):
+        states_BTD = _entering(base, blocks, batch.ids_BT.to(base.device))
+        for place, row in enumerate(batch.rows):
+            length = starts[row + 1] - starts[row]
+            flat_ND[starts[row] : starts[row + 1]] = states_BTD[place, :length].to(flat_ND.device)
+    return flat_ND
+
+
+def _entering(base: Base, blocks: int, ids_BT: Tensor, *, training: bool = False) -> Tensor:
+    """What enters block number `blocks`, or the norm behind the last one, in a forward pass that ends there."""
+    model, caught = base.model, []
 
     def catch(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         caught.append(inputs[0])
         raise _Reached
 
     structure = structure_of(model)
-    above = structure.blocks[blocks].name if blocks < len(structure.blocks) else _norms_behind(model)[0]
+    above = structure.blocks[blocks].name if blocks < len(structure.blocks) else _behind_the_blocks(model)[0]
     hook = model.get_submodule(above).register_forward_pre_hook(catch)
-    flat_ND = torch.empty(starts[-1], structure.hidden_size, dtype=base.dtype)
+    was_training = model.training
+    model.train(training)
     try:
-        with torch.no_grad():
-            for batch in micro_batches(encoded, range(len(encoded)), micro_tokens=micro_tokens):
-                try:
-                    decoder_of(model)(input_ids=batch.ids_BT.to(base.device), use_cache=False)
-                except _Reached:
-                    states_BTD = caught.pop()
-                for place, row in enumerate(batch.rows):
-                    length = starts[row + 1] - starts[row]
-                    flat_ND[starts[row] : starts[row + 1]] = states_BTD[place, :length].to(flat_ND.device)
+        with torch.no_grad(), suppress(_Reached):
+            decoder_of(model)(input_ids=ids_BT, use_cache=False)
     finally:
         hook.remove()
         model.train(was_training)
-    return flat_ND
+    states_BTD: Tensor = caught[0]
+    return states_BTD
+
+
+def _cut_is_exact(base: Base, blocks: int) -> bool:
+    """Tried on eight tokens: going on from the states gives what the whole decoder gives, and below the cut no random
+    number is drawn in training. A decoder that does more between its blocks than handing on a tensor fails here.
+    """
+    model, ids_BT = base.model, torch.arange(8, device=base.device)[None]
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            whole_BTD = decoder_of(model)(input_ids=ids_BT, use_cache=False).last_hidden_state
+            states_BTD = _entering(base, blocks, ids_BT)
+            with cut_below(model, blocks) as entry:
+                assert entry is not None
+                entry.states_BTD = states_BTD
+                rest_BTD = decoder_of(model)(input_ids=ids_BT, use_cache=False).last_hidden_state
+    except (RuntimeError, IndexError, AttributeError, TypeError):
+        return False
+    finally:
+        model.train(was_training)
+    return torch.equal(whole_BTD, rest_BTD) and not draws_numbers(
+        base.device, lambda: _entering(base, blocks, ids_BT, training=True)
+    )
 
 
 def _read(path: Path, starts: tuple[int, ...]) -> PrefixStates | None:
@@ -177,13 +209,20 @@ def _key(base: Base, encoded: Encoded, blocks: int, micro_tokens: int) -> str:
     return digest_json([*parts, torch.__version__])
 
 
-def _norms_behind(model: nn.Module) -> tuple[str, ...]:
-    """The norm between the last block and the head: the decoder's own children with a weight and no blocks."""
-    decoder, embedding = decoder_of(model), model.get_input_embeddings()  # type: ignore[operator]
+def _behind_the_blocks(model: Any) -> tuple[str, ...]:
+    """The norm between the last block and the head: what the decoder lists behind its blocks and has a weight."""
+    decoder = decoder_of(model)
     prefix = next(name for name, module in model.named_modules() if module is decoder)
-    children = [
-        name
-        for name, module in decoder.named_children()
-        if module is not embedding and getattr(module, "weight", None) is not None
-    ]
-    return tuple(f"{prefix}.{name}" for name in children)
+    blocks = structure_of(model).blocks[0].name.removeprefix(f"{prefix}.").split(".")[0]
+    children = [name for name, _ in decoder.named_children()]
+    return tuple(
+        f"{prefix}.{name}"
+        for name in children[children.index(blocks) + 1 :]
+        if getattr(decoder.get_submodule(name), "weight", None) is not None
+    )
+
+
+def _parameter(model: nn.Module, name: str) -> nn.Parameter | None:
+    owner, _, leaf = name.rpartition(".")
+    found: nn.Parameter | None = getattr(model.get_submodule(owner), leaf, None)
+    return found

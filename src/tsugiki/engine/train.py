@@ -21,6 +21,7 @@ from tsugiki.engine.bank import Bank, bank_products, join
 from tsugiki.engine.base import Base
 from tsugiki.engine.batches import Batch, Encoded, micro_batches
 from tsugiki.engine.device import tokens_per_pass
+from tsugiki.engine.footprint import tokens_of_a_pass
 from tsugiki.engine.gated_mlp import keeping_less
 from tsugiki.engine.learner import Learner, Step, TrainResult
 from tsugiki.engine.loss import ShareLosses, share_losses
@@ -116,7 +117,7 @@ def _train(
                 zip(trainables, recipes, generators, folders, strict=True)
             )
         ]
-        cut = _blocks_to_cache(base, learners, train_set)
+        cut = _blocks_to_cache(base, learners, (train_set, dev_set))
         if cut:
             train_set, dev_set = (
                 with_states(base, encoded, cut, micro_tokens=tokens, folder=prefix_folder)
@@ -124,11 +125,11 @@ def _train(
             )
             _count_the_prefix(learners, train_set, dev_set)
         try:
-            plan, choice = trainables[0].plan, recipes[0].recompute
-            recomputed = bank is None and recomputes(base, plan, choice, tokens=tokens)
-            less = recomputing(base.model) if recomputed else keeping_less(base.model)
+            recomputed = bank is None and _must_recompute(learners[0], tokens, train_set)
+            less = recomputing(base.model) if recomputed else keeping_less(base.model, base.dtype)
             with _sharing(base, bank, trainables), less, cut_below(base.model, cut) as entry:
                 losses = share_losses(base.model, entry)
+                _let_the_weak_leave(learners, keep)  # again after a resume: it is not in their checkpoints
                 while turn := _in_turn(learners):
                     _take_turn(base, bank, turn, train_set, dev_set, losses, on_step)
                     _let_the_weak_leave(learners, keep)
@@ -161,10 +162,17 @@ def _sharing(base: Base, bank: Bank | None, trainables: Sequence[Trainable]) -> 
     return sharing(base.model, layers, products_of, lambda layer: layer.part.dropout)
 
 
-def _blocks_to_cache(base: Base, learners: Sequence[Learner], train_set: Encoded) -> int:
+def _must_recompute(learner: Learner, tokens: int, train_set: Encoded) -> bool:
+    longest = max(map(train_set.length, range(len(train_set))))
+    recipe = learner.recipe.model_copy(update={"micro_tokens": tokens})
+    base, plan = learner.trainable.base, learner.trainable.plan
+    return recomputes(base, plan, recipe.recompute, tokens=tokens_of_a_pass(longest, recipe))
+
+
+def _blocks_to_cache(base: Base, learners: Sequence[Learner], data: tuple[Encoded, Encoded]) -> int:
     blocks = min(frozen_blocks(base.model, learner.trainable.plan) for learner in learners)
     read = sum(learner.recipe.max_steps * learner.recipe.batch_size for learner in learners)
-    return blocks if worth_caching(base.model, blocks, rows=len(train_set), rows_read=read) else 0
+    return blocks if worth_caching(base, blocks, data, rows_read=read) else 0
 
 
 def _count_the_prefix(learners: Sequence[Learner], *data: Encoded) -> None:
@@ -250,10 +258,10 @@ def _a_bank_goes_on(learner: Learner, bank: Bank | None) -> Iterator[None]:
 def _joint_losses(
     base: Base, bank: Bank | None, parts: Sequence[tuple[int, Batch]], losses: ShareLosses
 ) -> list[torch.Tensor]:
-    batch, shares, labels = join([(candidate, batch.to(base.device)) for candidate, batch in parts])
+    joint = join([(candidate, batch.to(base.device)) for candidate, batch in parts])
     if bank is not None:
-        bank.take(shares)
-    return losses(batch.ids_BT, batch.states_BTD, labels)
+        bank.take(joint.shares)
+    return losses(joint.ids_BT, joint.states_BTD, joint.labels)
 
 
 def _dev_losses(

@@ -22,6 +22,8 @@ from tsugiki.engine.adapter_files import save_adapter
 from tsugiki.engine.attach import Trainable, attach
 from tsugiki.engine.bank import attach_bank, why_alone
 from tsugiki.engine.base import Base, live_weights_digest
+from tsugiki.engine.device import free_memory_bytes, tokens_per_pass
+from tsugiki.engine.footprint import tokens_of_a_pass, training_bytes
 from tsugiki.engine.gradients import choose_blocks
 from tsugiki.engine.learner import Step, TrainResult
 from tsugiki.engine.plan import Plan, make_plan
@@ -49,8 +51,7 @@ def search_rate(spec: TrialSpec, study: Path, emit: Emit) -> Values:
     plan, _ = plan_for(task, spec.plan, spec.recipe)
     scratch = scratch_folder(study, spec.id)
     tries = _finished_tries(scratch)
-    alone = why_alone(task.base.model, plan) is not None or spec.recipe.recompute == "always"
-    if not tries and len(spec.learning_rates) > 1 and not alone:
+    if not tries and len(spec.learning_rates) > 1 and _can_share(task, plan, spec):
         tries = _tries_together(task, plan, spec, study, emit)
     for number, rate in enumerate(spec.learning_rates[len(tries) :], start=len(tries)):
         emit({"event": "phase", "phase": "try", "number": number + 1, "of": len(spec.learning_rates), "rate": rate})
@@ -144,6 +145,18 @@ def step_events(emit: Emit) -> Callable[[Step], None]:
 
 def prove_untouched(base: Base, before: str) -> None:
     assert live_weights_digest(base) == before, "the frozen base has changed"
+
+
+def _can_share(task: Task, plan: Plan, spec: TrialSpec) -> bool:
+    """Whether all tries fit into one bank: asked of the estimate, since on a CPU memory that runs out kills."""
+    if why_alone(task.base, plan) is not None or spec.recipe.recompute == "always":
+        return False
+    base, count = task.base, len(spec.learning_rates)
+    longest = max(map(task.train_set.length, range(len(task.train_set))))
+    micro_tokens = tokens_per_pass(spec.recipe.micro_tokens, base.device)
+    tokens = count * tokens_of_a_pass(longest, spec.recipe.model_copy(update={"micro_tokens": micro_tokens}))
+    needed = training_bytes(base.model.config, plan, tokens=tokens, dtype=base.dtype)
+    return needed <= free_memory_bytes(base.device)
 
 
 def _tries_together(task: Task, plan: Plan, spec: TrialSpec, study: Path, emit: Emit) -> list[Values]:
