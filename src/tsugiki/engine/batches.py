@@ -78,7 +78,7 @@ class Batch:
         return replace(self, **moved)
 
     def entering(self) -> Tensor | None:
-        """The states as (B, T, hidden size), or None; put together when asked for, so that no second copy lies about."""
+        """The states as (B, T, hidden size), or None; put together when asked for, so that there is no second copy."""
         if self.states is None:
             return None
         return self.states.padded(self.rows, self.ids_BT.shape[1]).to(self.ids_BT.device)
