@@ -58,6 +58,11 @@ def name_columns(columns: Sequence[str]) -> str:
     return ", ".join(map(shown, columns[:NAMED_COLUMNS])) + more
 
 
+def counted(number: int, thing: str, things: str | None = None) -> str:
+    """`1 row`, `2 rows`, `1,200 rows`; `things` is the plural where it does not just end in s."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
 def check_cells(rows: Sequence[Row], numbers: Sequence[int], name: str) -> None:
     for number, row in zip(numbers, rows, strict=True):
         for column, cell in row.items():

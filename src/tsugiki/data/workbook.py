@@ -1,8 +1,8 @@
 """XLSX: one sheet of a workbook as text, with the row numbers the spreadsheet shows.
 
-Called by read.py. fastexcel reads the values; what it cannot tell (on which row the sheet begins, numbers shown with
-leading zeros, error cells) is read from the sheet's XML beside it. Nothing is evaluated: a formula counts as the value
-the spreadsheet saved for it. Merged cells hold their text in the first cell only; hidden rows are read like others.
+Called by read.py. fastexcel reads the values; what it cannot tell (on which row the sheet begins, how a number is
+shown, error cells) is read from the sheet's XML beside it. Nothing is evaluated: a formula counts as the value the
+spreadsheet saved for it. Merged cells hold their text in the first cell only; hidden rows are read like others.
 """
 
 from __future__ import annotations
@@ -15,17 +15,25 @@ from dataclasses import dataclass, field
 from typing import IO
 from xml.etree import ElementTree  # expat limits entity expansion; what it refuses becomes a DataError
 
+from tsugiki.data.cell_formats import (
+    MAIN,
+    Format,
+    Shown,
+    cell_formats,
+    cell_text,
+    format_notes,
+    is_shown_otherwise,
+    iso_text,
+)
 from tsugiki.data.rows import Records, Row, header_names, name_rows, trimmed
 from tsugiki.errors import DataError
 
 MAX_UNPACKED_BYTES = 1 << 30
 MAX_EXPANSION = 400  # a sheet of one repeated sentence packs 100 to 1
 MAX_SHEET_CELLS = 50_000_000  # the rectangle from row 1 to the last filled cell is held in memory
-MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 PACKAGE = "{http://schemas.openxmlformats.org/package/2006/relationships}"
 CELL_NAME = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
-ONLY_ZEROS = re.compile(r"0{2,}")
 DAMAGED = "Open it in a spreadsheet and save it again as .xlsx, or give CSV UTF-8."
 
 
@@ -37,6 +45,7 @@ class _Layout:
     first_column: int = 0
     last_column: int = 0
     texts: dict[tuple[int, int], str] = field(default_factory=dict)
+    shown: Shown = field(default_factory=Shown)
 
     def include(self, row: int, column: int) -> None:
         self.last_row = max(self.last_row, row)
@@ -50,7 +59,7 @@ class _Layout:
 def read_workbook(
     content: bytes, name: str, sheet: str | None
 ) -> tuple[tuple[str, ...], list[Row], list[int], tuple[str, ...]]:
-    """Columns, rows, row numbers and a note on the sheet taken."""
+    """Columns, rows, row numbers and notes: the sheet taken, what it shows otherwise than it is read."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _refuse_bomb(archive, name)
@@ -58,7 +67,7 @@ def read_workbook(
             layouts = {title: _layout(archive, path) for title, path in sheets.items() if sheet in (None, title)}
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, OSError, EOFError):
         raise DataError(f"{name} is not an XLSX workbook, or it is damaged.", fix=DAMAGED) from None
-    except (KeyError, ValueError, ElementTree.ParseError) as error:
+    except (KeyError, ValueError, OverflowError, ElementTree.ParseError) as error:
         raise DataError(f"{name} is a zip archive, but not a sound XLSX workbook ({error}).", fix=DAMAGED) from None
     chosen, note = _choose(sheets, layouts, sheet, name)
     layout = layouts[chosen]
@@ -69,7 +78,8 @@ def read_workbook(
         )
     grid = _grid(content, chosen, layout, name)
     columns, rows, numbers = _records(grid, name)
-    return columns, rows, numbers, note
+    names = dict(enumerate(columns, start=layout.first_column))
+    return columns, rows, numbers, (*note, *format_notes(layout.shown, names))
 
 
 def _refuse_bomb(archive: zipfile.ZipFile, name: str) -> None:
@@ -108,31 +118,36 @@ def _sheets(archive: zipfile.ZipFile) -> dict[str, str]:
 
 
 def _layout(archive: zipfile.ZipFile, path: str) -> _Layout:
-    widths = _zero_formats(archive)
+    formats: dict[str, Format] = {}
+    if "xl/styles.xml" in archive.namelist():
+        formats = cell_formats(_parse(archive.read("xl/styles.xml")))
+    settings = _parse(archive.read("xl/workbook.xml")).find(f"{MAIN}workbookPr")
+    since_1904 = settings is not None and settings.get("date1904") in ("1", "true")  # workbooks from a Mac
     layout = _Layout()
     with archive.open(path) as stream:
         for row, column, kind, style, value in _cells(stream):
             layout.include(row, column)
             if kind == "e":
                 layout.texts[row, column] = value
-            elif kind == "n" and style in widths and value.isdigit():
-                layout.texts[row, column] = value.zfill(widths[style])
+            elif kind == "d" and (text := iso_text(value)) is not None:
+                layout.texts[row, column] = text
+                layout.shown.moments.append((row, column, value, ""))
+            elif kind == "n" and value and style in formats:
+                _note_format(layout, (row, column, value), formats[style], since_1904)
     return layout
 
 
-def _zero_formats(archive: zipfile.ZipFile) -> dict[str, int]:
-    """Cell style to the number of digits it shows: part numbers are often kept as 123 and shown as 00123."""
-    if "xl/styles.xml" not in archive.namelist():
-        return {}
-    styles = _parse(archive.read("xl/styles.xml"))
-    codes = {entry.get("numFmtId"): entry.get("formatCode") or "" for entry in styles.iter(f"{MAIN}numFmt")}
-    cell_styles = styles.find(f"{MAIN}cellXfs")
-    widths: dict[str, int] = {}
-    for index, entry in enumerate(cell_styles if cell_styles is not None else ()):
-        code = codes.get(entry.get("numFmtId"), "")
-        if ONLY_ZEROS.fullmatch(code):
-            widths[str(index)] = len(code)
-    return widths
+def _note_format(layout: _Layout, cell: tuple[int, int, str], format_: Format, since_1904: bool) -> None:
+    row, column, value = cell
+    text = cell_text(value, format_, since_1904)
+    if text is not None:
+        layout.texts[row, column] = text
+    if format_.kind in ("moment", "duration") and text is not None:
+        layout.shown.moments.append((*cell, format_.code))
+    elif format_.kind == "percent":
+        layout.shown.percents.append((*cell, format_.code))
+    elif format_.kind == "other" and is_shown_otherwise(value, format_):
+        layout.shown.others.append((*cell, format_.code))
 
 
 def _cells(stream: IO[bytes]) -> Iterator[tuple[int, int, str, str, str]]:
