@@ -95,12 +95,12 @@ def test_a_sheet_tells_what_it_shows_otherwise() -> None:
             sheet.write_datetime(row, 1, datetime.time(8), formats[1])
         sheet.write_number(1, 2, 0.125, formats[2])
         sheet.write_number(2, 3, 25, formats[3])
-    _, rows, _, notes = read_workbook(file.getvalue(), "a.xlsx", None)
-    assert rows == [
+    read = read_workbook(file.getvalue(), "a.xlsx", None)
+    assert read.rows == [
         {"日付": "2024-04-01", "時刻": "08:00", "率": "0.125", "長さ": None},
         {"日付": "2024-04-02", "時刻": "08:00", "率": None, "長さ": "25"},
     ]
-    assert notes == (
+    assert read.notes == (
         "4 dates or times in '日付', '時刻', rows 2 and 3: read as 2024-04-01, 08:00 or both; the sheet may show it "
         "otherwise.",
         "1 percentage in '率', row 2: the plain number is read, such as 0.125 for 12.5%.",

@@ -36,6 +36,15 @@ def test_rows_that_teach_nothing_are_excluded_with_their_reason() -> None:
     assert [example.prompt for example in findings.examples] == ["q", "Q"]
 
 
+@pytest.mark.parametrize("error", ["#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!"])
+def test_error_values_of_a_spreadsheet_are_excluded_by_name(error: str) -> None:
+    findings = check(rows((error, "a"), ("q", f" {error}"), (f"what is {error}", "a")))
+    assert findings.excluded == (
+        Exclusion(2, f"the prompt is the spreadsheet error {error}"),
+        Exclusion(3, f"the completion is the spreadsheet error {error}"),
+    )
+
+
 def test_tokens_are_counted_over_both_fields_and_limited() -> None:
     findings = check(rows(("abc", "de"), ("abcdef", "ghijk"), ("a", "b")), limits=Limits(tokens=10), count_tokens=len)
     assert findings.excluded == (Exclusion(3, "11 tokens, the limit is 10"),)

@@ -3,9 +3,9 @@
 Called by the study and by `tsugiki check`, after shapes.py and before split.py. Never alters a text and never drops a
 row in silence: rows = used + excluded, and each exclusion carries its row number and reason.
 
-Excluded are rows that cannot teach or test anything: an empty prompt or completion, a field or row that is too long,
-half characters that no encoding can hold, and copies of an earlier row (prompt and completion equal up to width and
-white space; the first one stays). Everything else is a warning, and the row stays:
+Excluded are rows that cannot teach or test anything: an empty prompt or completion, an error value of a spreadsheet, a
+field or row that is too long, half characters that no encoding can hold, and copies of an earlier row (prompt and
+completion equal up to width and white space; the first one stays). Everything else is a warning, and the row stays:
 
     the same prompt with different answers is either a labelling error or true ambiguity, and only the owner can tell;
     such rows share a group, so they never stand on both sides of a split;
@@ -31,6 +31,7 @@ from tsugiki.data.profile import (
     labels,
     language,
     spread,
+    spreadsheet_error,
 )
 from tsugiki.data.sensitive import SensitiveFinding, sensitive_findings
 from tsugiki.data.shapes import Example, Exclusion
@@ -139,6 +140,8 @@ def _unusable(example: Example, limits: Limits) -> str | None:
     for field, text in (("prompt", example.prompt), ("completion", example.completion)):
         if not text.strip():
             return f"the {field} is empty" if not text else f"the {field} is white space only"
+        if (error := spreadsheet_error(text)) is not None:
+            return f"the {field} is the spreadsheet error {error}"
         if len(text) > limits.characters:
             return f"the {field} has {len(text):,} characters, the limit is {limits.characters:,}"
         if (half := half_character(text)) is not None:

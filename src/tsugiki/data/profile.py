@@ -28,6 +28,10 @@ FORMULA = re.compile(
     rf"\s*(?:=\s*[-+]?(?:{_CALL_OR_CELL}|\$?[A-Z]{{1,3}}\$?[1-9][0-9]{{0,6}}\s*$|\"|[0-9][0-9.]{{0,20}}\s*[-+*/^&]"
     rf"|[A-Za-z]{{1,20}}\|)|[-+@]\s*(?:{_CALL_OR_CELL}|[A-Za-z]{{1,20}}\|['\"]))"
 )
+# What a spreadsheet shows in place of a value; a CSV export holds it as text.
+SPREADSHEET_ERRORS = frozenset(
+    "#N/A #REF! #VALUE! #DIV/0! #NAME? #NUM! #NULL! #SPILL! #CALC! #GETTING_DATA".split()  # noqa: SIM905
+)
 
 
 @dataclass(frozen=True)
@@ -102,3 +106,8 @@ def half_character(text: str) -> str | None:
 
 def is_formula(text: str) -> bool:
     return text.lstrip()[:1] in tuple("=+-@＝") and bool(FORMULA.match(unicodedata.normalize("NFKC", text[:200])))
+
+
+def spreadsheet_error(text: str) -> str | None:
+    """The error value that is the whole text: #N/A, #REF!."""
+    return text.strip() if text.strip() in SPREADSHEET_ERRORS else None

@@ -84,8 +84,10 @@ def to_examples(table: Table, columns: Columns | None = None) -> tuple[tuple[Exa
     reading = _reading(table, columns)
     examples: list[Example] = []
     excluded: list[Exclusion] = []
+    used = (*reading.used, columns.group) if columns.group else reading.used
     for number, row in zip(table.row_numbers, table.rows, strict=True):
         try:
+            _refuse_unsaved(table, number, used)
             chat = reading.read(row)
             group = _text(row, columns.group) or None if columns.group else None
         except MalformedError as fault:
@@ -95,7 +97,6 @@ def to_examples(table: Table, columns: Columns | None = None) -> tuple[tuple[Exa
             excluded.append(Exclusion(number, "repeats the header"))  # files joined end to end
             continue
         examples.append(Example(number, chat.prompt, chat.completion, chat.messages, group))
-    used = (*reading.used, columns.group) if columns.group else reading.used
     unused = tuple(column for column in table.columns if column not in used)
     rest = f" Not used: {', '.join(unused)}." if unused else ""
     return tuple(examples), Guess(reading.shape, used, unused, reading.why + rest, tuple(excluded))
@@ -221,6 +222,14 @@ def _matching(columns: Sequence[str], names: Collection[str]) -> list[str]:
 def _key(column: str) -> str:
     """`Ｑｕｅｓｔｉｏｎ `, `question` and `QUESTION` are one name."""
     return unicodedata.normalize("NFKC", column).strip().casefold()
+
+
+def _refuse_unsaved(table: Table, number: int, used: Collection[str]) -> None:
+    for column in table.unsaved.get(number, ()):
+        if column in used:
+            raise MalformedError(
+                f"the formula in column {column!r} has no saved value; open the file in Excel and save it"
+            )
 
 
 def _text(row: Row, column: str) -> str:

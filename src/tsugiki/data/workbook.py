@@ -2,7 +2,8 @@
 
 Called by read.py. fastexcel reads the values; what it cannot tell (on which row the sheet begins, how a number is
 shown, error cells) is read from the sheet's XML beside it. Nothing is evaluated: a formula counts as the value the
-spreadsheet saved for it. Merged cells hold their text in the first cell only; hidden rows are read like others.
+spreadsheet saved for it, and where none was saved that is told. Merged cells hold their text in the first cell only,
+which is told as well; hidden rows are read like others.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO
 from xml.etree import ElementTree  # expat limits entity expansion; what it refuses becomes a DataError
@@ -25,7 +26,7 @@ from tsugiki.data.cell_formats import (
     is_shown_otherwise,
     iso_text,
 )
-from tsugiki.data.rows import Records, Row, header_names, name_rows, trimmed
+from tsugiki.data.rows import NAMED_ROWS, Records, Row, counted, header_names, name_rows, trimmed
 from tsugiki.errors import DataError
 
 MAX_UNPACKED_BYTES = 1 << 30
@@ -37,6 +38,16 @@ CELL_NAME = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
 DAMAGED = "Open it in a spreadsheet and save it again as .xlsx, or give CSV UTF-8."
 
 
+@dataclass(frozen=True)
+class Sheet:
+    columns: tuple[str, ...]
+    rows: list[Row]
+    row_numbers: list[int]
+    notes: tuple[str, ...]  # the sheet taken, what it shows otherwise than it is read, merged cells
+    unsaved: Mapping[int, tuple[str, ...]]  # row number to the columns where a formula has no saved value
+    others: tuple[str, ...]  # the sheets not read
+
+
 @dataclass
 class _Layout:
     """Where the filled cells of a sheet lie (counted from 1), and the cells whose text fastexcel does not give."""
@@ -46,6 +57,8 @@ class _Layout:
     last_column: int = 0
     texts: dict[tuple[int, int], str] = field(default_factory=dict)
     shown: Shown = field(default_factory=Shown)
+    merged: list[str] = field(default_factory=list)  # B2:B5
+    unsaved: list[tuple[int, int]] = field(default_factory=list)  # formulas without a saved value
 
     def include(self, row: int, column: int) -> None:
         self.last_row = max(self.last_row, row)
@@ -53,13 +66,14 @@ class _Layout:
         self.last_column = max(self.last_column, column)
 
     def cells(self) -> int:
-        return self.last_row * (self.last_column - self.first_column + 1)
+        return self.height() * (self.last_column - self.first_column + 1)
+
+    def height(self) -> int:
+        return max([self.last_row, *(row for row, _ in self.unsaved)])
 
 
-def read_workbook(
-    content: bytes, name: str, sheet: str | None
-) -> tuple[tuple[str, ...], list[Row], list[int], tuple[str, ...]]:
-    """Columns, rows, row numbers and notes: the sheet taken, what it shows otherwise than it is read."""
+def read_workbook(content: bytes, name: str, sheet: str | None) -> Sheet:
+    """The sheet asked for, or the first that holds anything."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _refuse_bomb(archive, name)
@@ -69,7 +83,7 @@ def read_workbook(
         raise DataError(f"{name} is not an XLSX workbook, or it is damaged.", fix=DAMAGED) from None
     except (KeyError, ValueError, OverflowError, ElementTree.ParseError) as error:
         raise DataError(f"{name} is a zip archive, but not a sound XLSX workbook ({error}).", fix=DAMAGED) from None
-    chosen, note = _choose(sheets, layouts, sheet, name)
+    chosen = _choose(sheets, layouts, sheet, name)
     layout = layouts[chosen]
     if layout.cells() > MAX_SHEET_CELLS:
         raise DataError(
@@ -77,9 +91,15 @@ def read_workbook(
             fix="Delete the stray cells far from the table.",
         )
     grid = _grid(content, chosen, layout, name)
-    columns, rows, numbers = _records(grid, name)
+    columns, rows, numbers = _records(grid, {row for row, _ in layout.unsaved}, name)
     names = dict(enumerate(columns, start=layout.first_column))
-    return columns, rows, numbers, (*note, *format_notes(layout.shown, names))
+    unsaved: dict[int, tuple[str, ...]] = {}
+    for row, column in layout.unsaved:
+        if column in names:
+            unsaved[row] = (*unsaved.get(row, ()), names[column])
+    others = tuple(title for title in sheets if title != chosen)
+    notes = (*_sheet_note(chosen, others), *format_notes(layout.shown, names), *_merged_note(layout.merged))
+    return Sheet(columns, rows, numbers, notes, unsaved, others)
 
 
 def _refuse_bomb(archive: zipfile.ZipFile, name: str) -> None:
@@ -125,7 +145,10 @@ def _layout(archive: zipfile.ZipFile, path: str) -> _Layout:
     since_1904 = settings is not None and settings.get("date1904") in ("1", "true")  # workbooks from a Mac
     layout = _Layout()
     with archive.open(path) as stream:
-        for row, column, kind, style, value in _cells(stream):
+        for row, column, kind, style, value in _cells(stream, layout.merged):
+            if kind == "unsaved":
+                layout.unsaved.append((row, column))
+                continue
             layout.include(row, column)
             if kind == "e":
                 layout.texts[row, column] = value
@@ -150,8 +173,11 @@ def _note_format(layout: _Layout, cell: tuple[int, int, str], format_: Format, s
         layout.shown.others.append((*cell, format_.code))
 
 
-def _cells(stream: IO[bytes]) -> Iterator[tuple[int, int, str, str, str]]:
-    """Row, column (from 1), type, style and raw value of each filled cell."""
+def _cells(stream: IO[bytes], merged: list[str]) -> Iterator[tuple[int, int, str, str, str]]:
+    """Row, column (from 1), type, style and raw value of each filled cell; merged ranges are put into `merged`.
+
+    A formula without a saved value has the type "unsaved"; one whose value is the empty text is an empty cell.
+    """
     row = column = 0
     for event, element in ElementTree.iterparse(stream, events=("start", "end")):  # noqa: S314 (see the import)
         if element.tag == f"{MAIN}row":
@@ -159,6 +185,8 @@ def _cells(stream: IO[bytes]) -> Iterator[tuple[int, int, str, str, str]]:
                 row, column = int(element.get("r") or row + 1), 0
             else:
                 element.clear()  # keeps memory at one row
+        elif element.tag == f"{MAIN}mergeCell" and event == "end":
+            merged.append(element.get("ref") or "")
         elif element.tag == f"{MAIN}c" and event == "end":
             place = CELL_NAME.fullmatch(element.get("r") or "")
             column = _column_number(place[1]) if place else column + 1
@@ -166,6 +194,8 @@ def _cells(stream: IO[bytes]) -> Iterator[tuple[int, int, str, str, str]]:
             value = element.findtext(f"{MAIN}v") or ""
             if value or element.find(f"{MAIN}is") is not None:
                 yield row, column, element.get("t") or "n", element.get("s") or "", value
+            elif element.find(f"{MAIN}f") is not None and element.get("t") != "str":
+                yield row, column, "unsaved", "", ""
 
 
 def _column_number(letters: str) -> int:
@@ -175,21 +205,27 @@ def _column_number(letters: str) -> int:
     return number
 
 
-def _choose(
-    sheets: dict[str, str], layouts: dict[str, _Layout], sheet: str | None, name: str
-) -> tuple[str, tuple[str, ...]]:
-    """The sheet asked for, or the first that holds anything."""
+def _choose(sheets: dict[str, str], layouts: dict[str, _Layout], sheet: str | None, name: str) -> str:
     if sheet is not None and sheet not in sheets:
         raise DataError(f"{name} has no sheet {sheet!r}.", fix=f"Its sheets are: {', '.join(map(repr, sheets))}.")
     filled = [title for title in layouts if layouts[title].last_row]
     if not filled:
         what = f"The sheet {sheet!r} of {name}" if sheet else name
         raise DataError(f"{what} is empty.", fix="It needs a header and at least one row.")
-    others = [title for title in sheets if title != filled[0]]
-    if not others:
-        return filled[0], ()
+    return filled[0]
+
+
+def _sheet_note(chosen: str, others: tuple[str, ...]) -> tuple[str, ...]:
     left = ", ".join(map(repr, others))
-    return filled[0], (f"Read the sheet {filled[0]!r}; not read: {left} (choose with --sheet).",)
+    return (f"Read the sheet {chosen!r}; not read: {left} (choose with --sheet).",) if others else ()
+
+
+def _merged_note(merged: list[str]) -> tuple[str, ...]:
+    if not merged:
+        return ()
+    more = f" and {len(merged) - NAMED_ROWS} more" if len(merged) > NAMED_ROWS else ""
+    named = f"({', '.join(merged[:NAMED_ROWS])}{more})"
+    return (f"{counted(len(merged), 'range')} of merged cells {named}: only the first cell of each holds the text.",)
 
 
 def _grid(content: bytes, sheet: str, layout: _Layout, name: str) -> list[list[str | None]]:
@@ -203,10 +239,11 @@ def _grid(content: bytes, sheet: str, layout: _Layout, name: str) -> list[list[s
         raise DataError(f"{name} cannot be read as XLSX: {str(error).splitlines()[0]}.", fix=DAMAGED) from None
     for (row, column), text in layout.texts.items():
         grid[row - 1][column - layout.first_column] = text
-    return grid
+    # fastexcel ends at the last filled cell; a row of formulas without values may stand below.
+    return grid + [[None] * len(grid[0]) for _ in range(layout.height() - len(grid))]
 
 
-def _records(grid: list[list[str | None]], name: str) -> Records:
+def _records(grid: list[list[str | None]], unsaved: set[int], name: str) -> Records:
     first_row = next((number for number, cells in enumerate(grid, start=1) if any(cells)), 1)
     columns = header_names(grid[first_row - 1], name)
     rows: list[Row] = []
@@ -218,7 +255,7 @@ def _records(grid: list[list[str | None]], name: str) -> Records:
             wide.append(number)
         rows.append({column: cell or None for column, cell in zip(columns, cells, strict=False)})
         numbers.append(number)
-        if any(cells):
+        if any(cells) or number in unsaved:
             last_filled = len(rows)
     if wide:
         raise DataError(
