@@ -20,8 +20,17 @@ def concern(findings: Findings, kind: str) -> tuple[int, ...] | None:
 
 def test_rows_that_teach_nothing_are_excluded_with_their_reason() -> None:
     findings = check(
-        rows(("q", "a"), ("", "a"), ("q2", " \n"), ("x" * 21, "a"), ("q3", "half \ud83d"), ("Q", "b"), ("ｑ ", "a")),
-        excluded=[Exclusion(9, "turn 1 is not an object")],
+        rows(
+            ("q", "a"),
+            ("", "a"),
+            ("q2", " \n"),
+            ("x" * 21, "a"),
+            ("q3", "half \ud83d"),
+            ("Q", "b"),
+            ("ｑ ", "a"),
+            ("q", "a"),
+        ),
+        excluded=[Exclusion(10, "turn 1 is not an object")],
         limits=Limits(characters=20),
     )
     assert findings.excluded == (
@@ -29,10 +38,11 @@ def test_rows_that_teach_nothing_are_excluded_with_their_reason() -> None:
         Exclusion(4, "the completion is white space only"),
         Exclusion(5, "the prompt has 21 characters, the limit is 20"),
         Exclusion(6, "the completion holds half a character (U+D83D)"),
-        Exclusion(8, "same as row 2"),
-        Exclusion(9, "turn 1 is not an object"),
+        Exclusion(8, "same as row 2 up to width and spaces"),
+        Exclusion(9, "same as row 2"),
+        Exclusion(10, "turn 1 is not an object"),
     )
-    assert (findings.rows, findings.used) == (8, 2)
+    assert (findings.rows, findings.used) == (9, 2)
     assert [example.prompt for example in findings.examples] == ["q", "Q"]
 
 

@@ -150,16 +150,18 @@ def _unusable(example: Example, limits: Limits) -> str | None:
 
 
 def _without_copies(kept: Sequence[Example], tokens: Sequence[int]) -> tuple[list[Example], list[int], list[Exclusion]]:
-    first: dict[tuple[str, str], int] = {}
+    first: dict[tuple[str, str], Example] = {}
     used: list[Example] = []
     counts: list[int] = []
     copies: list[Exclusion] = []
     for place, example in enumerate(kept):
         key = (text_key(example.prompt), text_key(example.completion))
         if key in first:
-            copies.append(Exclusion(example.row, f"same as row {first[key]}"))
+            same = (example.prompt, example.completion) == (first[key].prompt, first[key].completion)
+            upto = "" if same else " up to width and spaces"
+            copies.append(Exclusion(example.row, f"same as row {first[key].row}{upto}"))
             continue
-        first[key] = example.row
+        first[key] = example
         used.append(example)
         counts.extend(tokens[place : place + 1])
     return used, counts, copies
