@@ -104,7 +104,9 @@ def test_too_few_rows_say_what_is_needed() -> None:
 @pytest.mark.parametrize("size", [15, 30])
 def test_groups_too_large_to_split_are_an_error_with_numbers(size: int) -> None:
     examples = [Example(n, f"q{n}", "a", group=str(n // size)) for n in range(30)]
-    with pytest.raises(DataError, match=r"part would hold 0 instead of about .* rows form .* groups, the largest with"):
+    with pytest.raises(
+        DataError, match=r"part would hold 0 instead of about .* rows form .* groups?, the largest with"
+    ):
         drawn(examples)
 
 

@@ -94,7 +94,7 @@ def test_sheets_are_chosen_by_name_and_the_choice_is_said() -> None:
 
 def test_cells_right_of_the_header_are_named_by_row() -> None:
     content = sheet_with([["不具合一覧"], ["prompt", "completion"], ["a", "b"]])
-    with pytest.raises(DataError, match=r"names 1 columns, but rows 2 and 3 hold more.*title rows"):
+    with pytest.raises(DataError, match=r"names 1 column, but rows 2 and 3 hold more.*title rows"):
         read_workbook(content, "a.xlsx", None)
 
 

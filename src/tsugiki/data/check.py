@@ -33,6 +33,7 @@ from tsugiki.data.profile import (
     spread,
     spreadsheet_error,
 )
+from tsugiki.data.rows import counted
 from tsugiki.data.sensitive import SensitiveFinding, sensitive_findings
 from tsugiki.data.shapes import Example, Exclusion
 
@@ -201,7 +202,7 @@ def _contradictions(examples: Sequence[Example]) -> Iterator[Concern]:
     rows = [example.row for same in answers.values() if len(same) > 1 for example in same]
     if rows:
         prompts = sum(len(same) > 1 for same in answers.values())
-        text = f"{_count(prompts, 'prompt')} with several different answers; correct or merge them."
+        text = f"{counted(prompts, 'prompt')} with several different answers; correct or merge them."
         yield Concern("contradiction", text, tuple(sorted(rows)))
 
 
@@ -217,7 +218,7 @@ def _near(examples: Sequence[Example], near: NearDuplicates) -> Iterator[Concern
     alike = {group for group, keys in prompts.items() if len(keys) > 1}
     if alike:
         rows = tuple(e.row for e, group in zip(examples, near.groups, strict=True) if group in alike)
-        text = f"{len(rows)} rows have nearly the same prompt as another ({_count(len(alike), 'group')}, kept whole)."
+        text = f"{len(rows)} rows have nearly the same prompt as another ({counted(len(alike), 'group')}, kept whole)."
         yield Concern("near-duplicate", text, rows)
     for family in near.families:
         text = (
@@ -249,10 +250,6 @@ def _fields(examples: Sequence[Example]) -> Iterator[tuple[int, Any, str]]:
     for example in examples:
         yield example.row, "prompt", example.prompt
         yield example.row, "completion", example.completion
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'s' if number != 1 else ''}"
 
 
 def _or_null(value: Spread | None) -> dict[str, Any] | None:

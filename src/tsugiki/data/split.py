@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tsugiki.data.keys import Links, text_key
-from tsugiki.data.rows import NAMED_ROWS, shown
+from tsugiki.data.rows import NAMED_ROWS, counted, shown
 from tsugiki.data.shapes import Example
 from tsugiki.errors import DataError
 
@@ -253,7 +253,8 @@ def _too_lumpy(groups: Sequence[int], name: str, target: int, got: int) -> DataE
     sizes = sorted(Counter(groups).values(), reverse=True)
     return DataError(
         f"The {name} part would hold {got} instead of about {target} rows, because groups of equal or similar prompts "
-        f"stay whole: {len(groups)} rows form {len(sizes)} groups, the largest with {sizes[0]} rows.",
+        f"stay whole: {counted(len(groups), 'row')} {'forms' if len(groups) == 1 else 'form'} "
+        f"{counted(len(sizes), 'group')}, the largest with {counted(sizes[0], 'row')}.",
         fix="Add rows with other prompts, or choose a finer group column.",
     )
 

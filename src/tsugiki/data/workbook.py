@@ -26,7 +26,7 @@ from tsugiki.data.cell_formats import (
     is_shown_otherwise,
     iso_text,
 )
-from tsugiki.data.rows import NAMED_ROWS, Records, Row, counted, header_names, name_rows, trimmed
+from tsugiki.data.rows import NAMED_ROWS, Records, Row, counted, header_names, title_above, trimmed
 from tsugiki.errors import DataError
 
 MAX_UNPACKED_BYTES = 1 << 30
@@ -258,10 +258,7 @@ def _records(grid: list[list[str | None]], unsaved: set[int], name: str) -> Reco
         if any(cells) or number in unsaved:
             last_filled = len(rows)
     if wide:
-        raise DataError(
-            f"In {name} the header (row {first_row}) names {len(columns)} columns, but {name_rows(wide)} hold more.",
-            fix="The first filled row must hold the column names: delete title rows above it, name every column.",
-        )
+        raise title_above(name, first_row, len(columns), wide)
     return columns, rows[:last_filled], numbers[:last_filled]
 
 
