@@ -75,6 +75,20 @@ def test_contradictions_stay_together_and_are_named() -> None:
     assert findings.groups == (0, 1, 0)
 
 
+def test_contradictions_are_paired_and_grouped() -> None:
+    pairs = [(f"q{number}", answer) for number in range(5) for answer in ("A", "B")]
+    findings = check(rows(("q0", "call 090-1234-5678 and ask for the very long answer"), ("ｑ0", "X"), *pairs))
+    found = next(concern for concern in findings.concerns if concern.kind == "contradiction")
+    assert found.message == (
+        "5 prompts with several different answers; correct or merge them (row 2 and row 3: same prompt, answers "
+        "'call [phone] and ask…' / 'X'; row 6 and row 7: same prompt, answers 'A' / 'B'; row 8 and row 9: same prompt, "
+        "answers 'A' / 'B'; and 2 more prompts)."
+    )
+    assert found.groups == ((2, 3, 4, 5), (6, 7), (8, 9), (10, 11), (12, 13))
+    told = next(each for each in findings.as_json()["concerns"] if each["kind"] == "contradiction")
+    assert told["groups"] == found.groups
+
+
 def test_groups_close_over_likeness_prompts_and_the_owners_groups() -> None:
     examples = [
         Example(1, "第二工場のコンプレッサーから異音がする件", "a", group="A"),
@@ -101,6 +115,14 @@ def test_every_other_concern_names_its_rows() -> None:
     assert concern(findings, "control-character") == (3,)
     assert concern(findings, "formula") == (4,)
     assert [(finding.row, finding.kind, finding.field) for finding in findings.sensitive] == [(6, "e-mail", "prompt")]
+
+
+def test_private_characters_are_named_with_their_rows() -> None:
+    findings = check(rows(("高\ue000橋", "a"), ("soft\u00adhyphen", "b"), ("plain", "c")))
+    assert concern(findings, "control-character") == (2, 3)
+    assert "private or damaged characters (U+E000, U+00AD)" in findings.concerns[0].message
+    many = check(rows(*((chr(0xE000 + number), f"a{number}") for number in range(20))))
+    assert "U+E00B, 8 more)" in next(each.message for each in many.concerns if each.kind == "control-character")
 
 
 def test_constant_and_unbalanced_answers() -> None:

@@ -33,9 +33,12 @@ from tsugiki.data.profile import (
     spread,
     spreadsheet_error,
 )
-from tsugiki.data.rows import counted
-from tsugiki.data.sensitive import SensitiveFinding, sensitive_findings
+from tsugiki.data.rows import counted, shown
+from tsugiki.data.sensitive import SensitiveFinding, masked, sensitive_findings
 from tsugiki.data.shapes import Example, Exclusion
+
+NAMED_CHARACTERS = 12  # named one by one in a message; the rest is counted
+NAMED_PAIRS = 3
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Concern:
     kind: str
     message: str
     rows: tuple[int, ...]
+    groups: tuple[tuple[int, ...], ...] = ()  # rows that contradict each other, where that is the concern
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class Findings:
         return len(self.examples)
 
     def as_json(self) -> dict[str, Any]:
-        """Counts and row numbers only, no example texts other than labels and masked excerpts."""
+        """Counts and row numbers only, no example texts other than labels, contradicting answers, masked excerpts."""
         grouped: dict[int, list[int]] = defaultdict(list)
         for example, group in zip(self.examples, self.groups, strict=True):
             grouped[group].append(example.row)
@@ -199,11 +203,23 @@ def _contradictions(examples: Sequence[Example]) -> Iterator[Concern]:
     for example in examples:
         answers[text_key(example.prompt)].append(example)
     # Copies are gone, so two rows with one prompt always differ in their answers.
-    rows = [example.row for same in answers.values() if len(same) > 1 for example in same]
-    if rows:
-        prompts = sum(len(same) > 1 for same in answers.values())
-        text = f"{counted(prompts, 'prompt')} with several different answers; correct or merge them."
-        yield Concern("contradiction", text, tuple(sorted(rows)))
+    several = [same for same in answers.values() if len(same) > 1]
+    if several:
+        pairs = "; ".join(
+            f"row {first.row} and row {second.row}: same prompt, answers {_answer(first)} / {_answer(second)}"
+            for first, second, *_ in several[:NAMED_PAIRS]
+        )
+        more = f"; and {counted(len(several) - NAMED_PAIRS, 'more prompt')}" if len(several) > NAMED_PAIRS else ""
+        text = (
+            f"{counted(len(several), 'prompt')} with several different answers; correct or merge them ({pairs}{more})."
+        )
+        rows = sorted(example.row for same in several for example in same)
+        groups = tuple(tuple(example.row for example in same) for same in several)
+        yield Concern("contradiction", text, tuple(rows), groups)
+
+
+def _answer(example: Example) -> str:
+    return shown(masked(example.completion), 20)
 
 
 def _near(examples: Sequence[Example], near: NearDuplicates) -> Iterator[Concern]:
@@ -237,7 +253,10 @@ def _characters(examples: Sequence[Example]) -> Iterator[Concern]:
             rows.append(example.row)
             names.update(dict.fromkeys(found))
     if rows:
-        text = f"Invisible or damaged characters ({', '.join(names)}); they are learned as they are."
+        named = list(names)[:NAMED_CHARACTERS] + (
+            [f"{len(names) - NAMED_CHARACTERS} more"] * (len(names) > NAMED_CHARACTERS)
+        )
+        text = f"Invisible, private or damaged characters ({', '.join(named)}); they are learned as they are."
         yield Concern("control-character", text, tuple(rows))
 
 

@@ -61,7 +61,7 @@ def parse_delimited(
 
 
 def _is_title(names: int, cells: int, widths: list[int], even: int) -> bool:
-    """Whether the first row is a title above the table: wider rows follow, and it leaves cells empty or has only one."""
+    """Whether the first row is a title above the table: narrower than the rest, with empty cells or a single one."""
     return min(widths) > names and (cells > names or (names == 1 and len(widths) > even))
 
 
