@@ -220,6 +220,14 @@ def test_a_list_where_text_should_be_excludes_the_row(tmp_path: Path) -> None:
     assert guess.excluded == (Exclusion(1, "column 'prompt' holds a list, not text"),)
 
 
+def test_a_blank_row_is_called_blank(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("prompt,completion,note\nq,a,\n\n,,\n,,only a note\nr,b,\n", encoding="utf-8")
+    examples, guess = to_examples(read_table(path))
+    assert guess.excluded == (Exclusion(3, "the row is blank"), Exclusion(4, "the row is blank"))
+    assert [example.row for example in examples] == [2, 5, 6]
+
+
 def test_a_header_in_the_middle_of_joined_files_is_no_example(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("prompt,completion\nq,a\nprompt,completion\nr,b\n", encoding="utf-8")

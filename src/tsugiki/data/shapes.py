@@ -88,6 +88,8 @@ def to_examples(table: Table, columns: Columns | None = None) -> tuple[tuple[Exa
     for number, row in zip(table.row_numbers, table.rows, strict=True):
         try:
             _refuse_unsaved(table, number, used)
+            if all(cell in (None, "") for cell in row.values()):
+                raise MalformedError("the row is blank")
             chat = reading.read(row)
             group = _text(row, columns.group) or None if columns.group else None
         except MalformedError as fault:

@@ -67,8 +67,9 @@ def split(
     count = len(examples)
     if count < FEWEST_ROWS:
         raise DataError(
-            f"There are {count} usable examples, at least {FEWEST_ROWS} are needed to train and to test.",
-            fix=f"Add at least {FEWEST_ROWS - count} rows, or repair the excluded ones.",
+            f"There {'is' if count == 1 else 'are'} {counted(count, 'usable example')}, at least {FEWEST_ROWS} are "
+            "needed to train and to test.",
+            fix=f"Add at least {counted(FEWEST_ROWS - count, 'row')}, or repair the excluded ones.",
         )
     line = _line(examples, groups, seed=seed, closed=closed, single_last=True)
     wanted = {"test": max(1, round(test_share * count)), "dev": max(1, round(dev_share * count))}
@@ -114,7 +115,8 @@ def split_counts(
             )
     parts["train"] = _head(line, train)
     if len(parts["train"]) < train:
-        raise DataError(f"Only {len(parts['train'])} rows are left for train, not {train}.", fix="Ask for fewer.")
+        left = counted(len(parts["train"]), "row")
+        raise DataError(f"No more than {left} can be had for train, not {train}.", fix="Ask for fewer.")
     return _proven(examples, groups, parts)
 
 
