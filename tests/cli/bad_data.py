@@ -60,6 +60,7 @@ CASES = (
     Case("file", "a Parquet file named .csv", given("a.csv", b"PAR1xxxxPAR1"), 1, ("Parquet", ".parquet")),
     Case("file", "a sheet asked of a CSV file", given("a.csv", GOOD, "--sheet", "Q1"), 1, ("Q1", "workbook")),
     Case("encoding", "bytes of no encoding", given("a.csv", b"prompt,completion\nx,\xff\xfe\x80\n"), 1, ("UTF-8",)),
+    Case("encoding", "ISO-2022-JP", given("a.csv", "質問,回答\n".encode("iso2022_jp")), 1, ("ISO-2022-JP", "line 1")),
     Case("encoding", "a NUL byte", given("a.csv", "prompt,completion\na,b\0c\n"), 1, ("NUL", "line 2")),
     Case(
         "encoding",
@@ -73,6 +74,7 @@ CASES = (
     Case("csv", "a column named twice", given("a.csv", "prompt,prompt\na,b\n"), 1, ("more than once",)),
     Case("csv", "a column without a name", given("a.csv", "prompt,,completion\na,b,c\n"), 1, ("Column 2",)),
     Case("csv", "a row with too many cells", given("a.csv", "prompt,completion\na,b\nc,d,e\n"), 1, ("header has 2",)),
+    Case("csv", "a title above the table", given("a.csv", "Our data,,\nid,q,a\n1,b,c\n"), 1, ("row 1", "title rows")),
     Case("csv", "a quote that is never closed", given("a.csv", 'prompt,completion\na,"b\n'), 1, ("never closed",)),
     Case("csv", "text after a closing quote", given("a.csv", 'prompt,completion\n"a"x,b\n'), 1, ("closing double",)),
     Case(
@@ -83,6 +85,7 @@ CASES = (
         ("1,000,000 characters",),
     ),
     Case("columns", "names that tell nothing", given("a.csv", "foo,bar\na,b\n"), 1, ("foo", "--prompt-column")),
+    Case("columns", "only one known name", given("a.csv", "No,内容欄,対応\n1,b,c\n"), 1, ("'対応'", "--prompt-column")),
     Case(
         "columns",
         "two possible completions",
@@ -128,6 +131,13 @@ CASES = (
         given("a.xlsx", workbook({"Data": [["Our data"], ["prompt", "completion"], ["a", "b"]]})),
         1,
         ("header", "title rows"),
+    ),
+    Case(
+        "xlsx",
+        "a cover sheet before the table",
+        given("a.xlsx", workbook({"Cover": [["Our data"], ["2024"]], "Data": [["prompt", "completion"], ["a", "b"]]})),
+        1,
+        ("one column", "--sheet", "'Data'"),
     ),
     Case("parquet", "a file cut off", given("a.parquet", parquet({"prompt": ["a"]})[:-20]), 1, ("cut off",)),
     Case(

@@ -20,8 +20,17 @@ def concern(findings: Findings, kind: str) -> tuple[int, ...] | None:
 
 def test_rows_that_teach_nothing_are_excluded_with_their_reason() -> None:
     findings = check(
-        rows(("q", "a"), ("", "a"), ("q2", " \n"), ("x" * 21, "a"), ("q3", "half \ud83d"), ("Q", "b"), ("ｑ ", "a")),
-        excluded=[Exclusion(9, "turn 1 is not an object")],
+        rows(
+            ("q", "a"),
+            ("", "a"),
+            ("q2", " \n"),
+            ("x" * 21, "a"),
+            ("q3", "half \ud83d"),
+            ("Q", "b"),
+            ("ｑ ", "a"),
+            ("q", "a"),
+        ),
+        excluded=[Exclusion(10, "turn 1 is not an object")],
         limits=Limits(characters=20),
     )
     assert findings.excluded == (
@@ -29,11 +38,21 @@ def test_rows_that_teach_nothing_are_excluded_with_their_reason() -> None:
         Exclusion(4, "the completion is white space only"),
         Exclusion(5, "the prompt has 21 characters, the limit is 20"),
         Exclusion(6, "the completion holds half a character (U+D83D)"),
-        Exclusion(8, "same as row 2"),
-        Exclusion(9, "turn 1 is not an object"),
+        Exclusion(8, "same as row 2 up to width and spaces"),
+        Exclusion(9, "same as row 2"),
+        Exclusion(10, "turn 1 is not an object"),
     )
-    assert (findings.rows, findings.used) == (8, 2)
+    assert (findings.rows, findings.used) == (9, 2)
     assert [example.prompt for example in findings.examples] == ["q", "Q"]
+
+
+@pytest.mark.parametrize("error", ["#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!"])
+def test_error_values_of_a_spreadsheet_are_excluded_by_name(error: str) -> None:
+    findings = check(rows((error, "a"), ("q", f" {error}"), (f"what is {error}", "a")))
+    assert findings.excluded == (
+        Exclusion(2, f"the prompt is the spreadsheet error {error}"),
+        Exclusion(3, f"the completion is the spreadsheet error {error}"),
+    )
 
 
 def test_tokens_are_counted_over_both_fields_and_limited() -> None:
@@ -54,6 +73,20 @@ def test_contradictions_stay_together_and_are_named() -> None:
     assert findings.used == 3
     assert concern(findings, "contradiction") == (2, 4)
     assert findings.groups == (0, 1, 0)
+
+
+def test_contradictions_are_paired_and_grouped() -> None:
+    pairs = [(f"q{number}", answer) for number in range(5) for answer in ("A", "B")]
+    findings = check(rows(("q0", "call 090-1234-5678 and ask for the very long answer"), ("ｑ0", "X"), *pairs))
+    found = next(concern for concern in findings.concerns if concern.kind == "contradiction")
+    assert found.message == (
+        "5 prompts with several different answers; correct or merge them (row 2 and row 3: same prompt, answers "
+        "'call [phone] and ask…' / 'X'; row 6 and row 7: same prompt, answers 'A' / 'B'; row 8 and row 9: same prompt, "
+        "answers 'A' / 'B'; and 2 more prompts)."
+    )
+    assert found.groups == ((2, 3, 4, 5), (6, 7), (8, 9), (10, 11), (12, 13))
+    told = next(each for each in findings.as_json()["concerns"] if each["kind"] == "contradiction")
+    assert told["groups"] == found.groups
 
 
 def test_groups_close_over_likeness_prompts_and_the_owners_groups() -> None:
@@ -82,6 +115,14 @@ def test_every_other_concern_names_its_rows() -> None:
     assert concern(findings, "control-character") == (3,)
     assert concern(findings, "formula") == (4,)
     assert [(finding.row, finding.kind, finding.field) for finding in findings.sensitive] == [(6, "e-mail", "prompt")]
+
+
+def test_private_characters_are_named_with_their_rows() -> None:
+    findings = check(rows(("高\ue000橋", "a"), ("soft\u00adhyphen", "b"), ("plain", "c")))
+    assert concern(findings, "control-character") == (2, 3)
+    assert "private or damaged characters (U+E000, U+00AD)" in findings.concerns[0].message
+    many = check(rows(*((chr(0xE000 + number), f"a{number}") for number in range(20))))
+    assert "U+E00B, 8 more)" in next(each.message for each in many.concerns if each.kind == "control-character")
 
 
 def test_constant_and_unbalanced_answers() -> None:

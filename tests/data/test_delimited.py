@@ -79,6 +79,8 @@ def test_empty_cells_beyond_the_header_are_no_data() -> None:
     [
         ("a,b\n1,2,3\n1,2\n3\n", "header has 2 cells, but row 2 has 3, row 4 has 1"),
         ("a,b\n" + "1\n" * 15, "row 11 has 1 and 5 more rows differ"),
+        ("a,b\n" + "1\n" * 11, "row 11 has 1 and 1 more row differs"),
+        ("a\n1,2\n3\n4\n", "header has 1 cell, but row 2 has 2"),
         ("a,a\n1,2\n", "names the column 'a' more than once"),
         ("a,,b\n1,2,3\n", "Column 2 of a.csv has no name"),
         ('a,b\n"1"x,2\n', r"Row 2 of a.csv \(line 2\) goes on after a closing double quote"),
@@ -89,6 +91,18 @@ def test_empty_cells_beyond_the_header_are_no_data() -> None:
 def test_broken_files_name_the_row(text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         parse_delimited(text, "a.csv", ",")
+
+
+@pytest.mark.parametrize(
+    ("title", "quotes"),
+    [("不具合一覧 2024年度,,", False), ("不具合一覧,2024年度,", False), ("不具合一覧 2024年度", True)],
+)
+def test_a_title_above_the_table_is_told_as_in_a_workbook(title: str, quotes: bool) -> None:
+    text = f"{title}\n\nNo,現象,対策\n1,異音,交換\n第二工場,,\n2,漏れ,\n"
+    with pytest.raises(DataError, match=r"the header \(row 1\) names . columns?, but rows 3.* hold more") as caught:
+        parse_delimited(text, "a.csv", ",")
+    assert "delete title rows above it" in caught.value.fix
+    assert ("double quotes" in caught.value.fix) is quotes
 
 
 def test_the_csv_module_keeps_its_own_limit() -> None:

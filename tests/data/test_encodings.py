@@ -54,6 +54,10 @@ def test_japanese_text_comes_back_from_any_encoding(sentences: list[str], codec:
     assert decode(text.encode(codec), "a.csv")[0] == text
 
 
+def test_colours_of_a_terminal_are_not_jis() -> None:
+    assert decode(b"a,b\n\x1b[31mred,$B\n", "a.csv")[1] == "UTF-8"
+
+
 def test_a_mark_in_the_middle_stays_in_the_text() -> None:
     assert decode("a\n\ufeffb".encode(), "a.csv")[0] == "a\n\ufeffb"
 
@@ -65,6 +69,8 @@ def test_a_mark_in_the_middle_stays_in_the_text() -> None:
         ("あい\x00".encode("utf-16"), "NUL character in line 1"),
         (b"\xef\xbb\xbfabc\xff", "mark of UTF-8 with BOM, but byte 3 is not"),
         (b"\xff\xfea", "mark of UTF-16 LE"),
+        (REPORT.encode("iso2022_jp"), r"a.csv is ISO-2022-JP \(JIS\) from line 1 on"),
+        (("q,a\n" + REPORT).encode("iso2022_jp"), "from line 2 on"),
         ("é,b\nfoo,b\n".encode("latin1"), "line 1 is not"),
         ("質問,回答\n".encode() + "日本,東京\n".encode("cp932"), "mixes encodings: line 1 is UTF-8, line 2 is not"),
         (

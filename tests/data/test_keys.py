@@ -7,13 +7,15 @@ from tsugiki.data.keys import Links, closed_labels, text_key
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [("ＢＺＭ５５", "BZM55"), ("ﾎﾟﾝﾌﾟ", "ポンプ"), (" a\u3000 b\n", "a b"), ("①", "1")],
+    [("ＢＺＭ５５", "BZM55"), ("ﾎﾟﾝﾌﾟ", "ポンプ"), (" a\u3000 b\n", "a b")],
 )
 def test_width_and_white_space_do_not_count(first: str, second: str) -> None:
     assert text_key(first) == text_key(second)
 
 
-def test_case_and_voicing_count() -> None:
+def test_case_voicing_and_raised_digits_count() -> None:
+    assert text_key("10²") != text_key("102")
+    assert text_key("①") != text_key("1")
     assert text_key("a") != text_key("A")
     assert text_key("ハ") != text_key("バ")
 

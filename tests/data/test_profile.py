@@ -71,6 +71,18 @@ def test_control_characters_are_named_once() -> None:
     assert control_characters("��") == ("U+FFFD",)
 
 
+@pytest.mark.parametrize(
+    "character",
+    ["\ue000", "\uf8ff", "\U000f0000", "\u00ad", "\u3164", "\u200b", "\u200c", "\u200d", "\u2060", "\uffa0", "\u180e"],
+)
+def test_private_and_zero_width_characters_are_named(character: str) -> None:
+    assert control_characters(f"高{character}橋") == (f"U+{ord(character):04X}",)
+
+
+def test_characters_that_are_written_on_purpose_are_not_named() -> None:
+    assert control_characters("👩‍🔬 ❤️‍🔥 می‌خواهم 葛\U000e0100 𠮷 é ㎜ ①") == ()
+
+
 def test_half_characters() -> None:
     assert half_character("a\ud800b") == "U+D800"
     assert half_character("𠮷野家") is None

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from tsugiki.data.sensitive import find_spans, is_card, is_my_number, sensitive_findings
+from tsugiki.data.sensitive import find_spans, is_card, is_my_number, masked, sensitive_findings
 
 FOUND = [
     ("連絡は taro.yamada@example.co.jp まで", "e-mail", "taro.yamada@example.co.jp"),
@@ -128,3 +128,8 @@ def test_few_part_numbers_are_taken_for_secrets() -> None:
 def test_hostile_text_takes_no_time() -> None:
     for text in ("a" * 50_000 + "@", "a@" + "a." * 25_000, "1-" * 25_000, "password=" * 5_000, "-----BEGIN " * 4_000):
         find_spans(text)
+
+
+def test_a_masked_text_keeps_everything_but_the_values() -> None:
+    assert masked("電話は03-1234-5678、または taro@example.com です") == "電話は[phone]、または [e-mail] です"
+    assert masked("BZM55B10") == "BZM55B10"

@@ -2,11 +2,14 @@ import datetime
 import io
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import xlsxwriter
 
+from tsugiki.data.read import read_table
+from tsugiki.data.shapes import to_examples
 from tsugiki.data.workbook import read_workbook
 from tsugiki.errors import DataError
 
@@ -44,29 +47,30 @@ def test_every_cell_is_the_text_the_sheet_shows() -> None:
         sheet.write_formula(1, 5, "=NA()", None, "#N/A")
         sheet.write_boolean(1, 6, True)
 
-    _, rows, _, notes = read_workbook(workbook(fill), "a.xlsx", None)
-    assert rows == [
+    sheet = read_workbook(workbook(fill), "a.xlsx", None)
+    assert sheet.rows == [
         {
             "text": "00123",
             "padded": "00123",
             "number": "1234567890123456",
-            "date": "2026-01-02 00:00:00",
+            "date": "2026-01-02",
             "formula": "3",
             "error": "#N/A",
             "yes": "true",
         }
     ]
-    assert notes == ()
+    text = "1 date or time in 'date', row 2: read as 2024-04-01, 08:00 or both; the sheet may show it otherwise."
+    assert sheet.notes == (text,)
 
 
 @pytest.mark.parametrize(("first_row", "first_column"), [(0, 0), (2, 1), (7, 3)])
 def test_row_numbers_are_those_of_the_sheet(first_row: int, first_column: int) -> None:
     cells = [["prompt", "completion"], ["a", "b"], ["", ""], ["c\nd", ""], ["", ""]]
     content = sheet_with(cells, first_row=first_row, first_column=first_column)
-    columns, rows, numbers, _ = read_workbook(content, "a.xlsx", None)
-    assert columns == ("prompt", "completion")
-    assert [row - first_row for row in numbers] == [2, 3, 4]
-    assert [row["prompt"] for row in rows] == ["a", None, "c\nd"]
+    sheet = read_workbook(content, "a.xlsx", None)
+    assert sheet.columns == ("prompt", "completion")
+    assert [row - first_row for row in sheet.row_numbers] == [2, 3, 4]
+    assert [row["prompt"] for row in sheet.rows] == ["a", None, "c\nd"]
 
 
 def test_sheets_are_chosen_by_name_and_the_choice_is_said() -> None:
@@ -77,10 +81,11 @@ def test_sheets_are_chosen_by_name_and_the_choice_is_said() -> None:
             sheet.write_column(0, 0, ["a", f"in {name}"])
 
     content = workbook(fill)
-    _, rows, _, notes = read_workbook(content, "a.xlsx", None)
-    assert rows == [{"a": "in 一"}]
-    assert notes == ("Read the sheet '一'; not read: '空', '二' (choose with --sheet).",)
-    assert read_workbook(content, "a.xlsx", "二")[1] == [{"a": "in 二"}]
+    sheet = read_workbook(content, "a.xlsx", None)
+    assert sheet.rows == [{"a": "in 一"}]
+    assert sheet.others == ("空", "二")
+    assert sheet.notes == ("Read the sheet '一'; not read: '空', '二' (choose with --sheet).",)
+    assert read_workbook(content, "a.xlsx", "二").rows == [{"a": "in 二"}]
     with pytest.raises(DataError, match=r"no sheet '三'.* '空', '一', '二'"):
         read_workbook(content, "a.xlsx", "三")
     with pytest.raises(DataError, match=r"The sheet '空' of a.xlsx is empty"):
@@ -89,8 +94,50 @@ def test_sheets_are_chosen_by_name_and_the_choice_is_said() -> None:
 
 def test_cells_right_of_the_header_are_named_by_row() -> None:
     content = sheet_with([["不具合一覧"], ["prompt", "completion"], ["a", "b"]])
-    with pytest.raises(DataError, match=r"names 1 columns, but rows 2 and 3 hold more.*title rows"):
+    with pytest.raises(DataError, match=r"names 1 column, but rows 2 and 3 hold more.*title rows"):
         read_workbook(content, "a.xlsx", None)
+
+
+def without_values(content: bytes, value: str) -> bytes:
+    """The workbook as a program writes it that does not calculate: formulas whose saved value was `value` have none."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(file, "w") as changed:
+        for name in archive.namelist():
+            changed.writestr(name, archive.read(name).replace(f"<v>{value}</v>".encode(), b"<v></v>"))
+    return file.getvalue()
+
+
+def test_formulas_without_a_saved_value_are_told_also_below_the_last_value(tmp_path: Path) -> None:
+    def fill(book: Any) -> None:
+        sheet = book.add_worksheet("Data")
+        sheet.write_row(0, 0, ["prompt", "completion", "note"])
+        sheet.write_column(1, 0, ["q", "r"])
+        for row, column in [(1, 2), (2, 1), (3, 0), (3, 1)]:
+            sheet.write_formula(row, column, "=1+1", None, 987)
+        sheet.write_string(1, 1, "a")
+
+    path = tmp_path / "a.xlsx"
+    path.write_bytes(without_values(workbook(fill), "987"))
+    sheet = read_workbook(path.read_bytes(), "a.xlsx", None)
+    assert sheet.unsaved == {2: ("note",), 3: ("completion",), 4: ("prompt", "completion")}
+    examples, guess = to_examples(read_table(path))
+    assert [example.row for example in examples] == [2]  # the column 'note' is not used
+    assert [(exclusion.row, exclusion.reason) for exclusion in guess.excluded] == [
+        (3, "the formula in column 'completion' has no saved value; open the file in Excel and save it"),
+        (4, "the formula in column 'prompt' has no saved value; open the file in Excel and save it"),
+    ]
+
+
+def test_merged_cells_are_told() -> None:
+    def fill(book: Any) -> None:
+        sheet = book.add_worksheet("Data")
+        sheet.write_row(0, 0, ["prompt", "completion"])
+        sheet.write_column(1, 0, ["q", "r"])
+        sheet.merge_range("B2:B3", "a")
+
+    sheet = read_workbook(workbook(fill), "a.xlsx", None)
+    assert [row["completion"] for row in sheet.rows] == ["a", None]
+    assert sheet.notes == ("1 range of merged cells (B2:B3): only the first cell of each holds the text.",)
 
 
 def test_a_zip_bomb_is_not_unpacked() -> None:

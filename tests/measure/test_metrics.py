@@ -21,6 +21,9 @@ from tsugiki.measure.metrics import corpus_value, quality, score, scores_of
         ("ﾃﾚﾌﾟﾘﾝﾀｰ", "テレプリンター", 1.0),
         ("diode", "Diode", 0.0),
         ("テレプリンタ", "テレプリンター", 0.0),
+        ("102", "10²", 0.0),
+        ("1", "①", 0.0),
+        ("5 m3", "5 m³", 0.0),
         ("", "", 1.0),
     ],
 )

@@ -3,9 +3,9 @@
 Called by the study and by `tsugiki check`, after shapes.py and before split.py. Never alters a text and never drops a
 row in silence: rows = used + excluded, and each exclusion carries its row number and reason.
 
-Excluded are rows that cannot teach or test anything: an empty prompt or completion, a field or row that is too long,
-half characters that no encoding can hold, and copies of an earlier row (prompt and completion equal up to width and
-white space; the first one stays). Everything else is a warning, and the row stays:
+Excluded are rows that cannot teach or test anything: an empty prompt or completion, an error value of a spreadsheet, a
+field or row that is too long, half characters that no encoding can hold, and copies of an earlier row (prompt and
+completion equal up to width and white space; the first one stays). Everything else is a warning, and the row stays:
 
     the same prompt with different answers is either a labelling error or true ambiguity, and only the owner can tell;
     such rows share a group, so they never stand on both sides of a split;
@@ -31,9 +31,14 @@ from tsugiki.data.profile import (
     labels,
     language,
     spread,
+    spreadsheet_error,
 )
-from tsugiki.data.sensitive import SensitiveFinding, sensitive_findings
+from tsugiki.data.rows import counted, shown
+from tsugiki.data.sensitive import SensitiveFinding, masked, sensitive_findings
 from tsugiki.data.shapes import Example, Exclusion
+
+NAMED_CHARACTERS = 12  # named one by one in a message; the rest is counted
+NAMED_PAIRS = 3
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Concern:
     kind: str
     message: str
     rows: tuple[int, ...]
+    groups: tuple[tuple[int, ...], ...] = ()  # rows that contradict each other, where that is the concern
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class Findings:
         return len(self.examples)
 
     def as_json(self) -> dict[str, Any]:
-        """Counts and row numbers only, no example texts other than labels and masked excerpts."""
+        """Counts and row numbers only, no example texts other than labels, contradicting answers, masked excerpts."""
         grouped: dict[int, list[int]] = defaultdict(list)
         for example, group in zip(self.examples, self.groups, strict=True):
             grouped[group].append(example.row)
@@ -139,6 +145,8 @@ def _unusable(example: Example, limits: Limits) -> str | None:
     for field, text in (("prompt", example.prompt), ("completion", example.completion)):
         if not text.strip():
             return f"the {field} is empty" if not text else f"the {field} is white space only"
+        if (error := spreadsheet_error(text)) is not None:
+            return f"the {field} is the spreadsheet error {error}"
         if len(text) > limits.characters:
             return f"the {field} has {len(text):,} characters, the limit is {limits.characters:,}"
         if (half := half_character(text)) is not None:
@@ -147,16 +155,18 @@ def _unusable(example: Example, limits: Limits) -> str | None:
 
 
 def _without_copies(kept: Sequence[Example], tokens: Sequence[int]) -> tuple[list[Example], list[int], list[Exclusion]]:
-    first: dict[tuple[str, str], int] = {}
+    first: dict[tuple[str, str], Example] = {}
     used: list[Example] = []
     counts: list[int] = []
     copies: list[Exclusion] = []
     for place, example in enumerate(kept):
         key = (text_key(example.prompt), text_key(example.completion))
         if key in first:
-            copies.append(Exclusion(example.row, f"same as row {first[key]}"))
+            same = (example.prompt, example.completion) == (first[key].prompt, first[key].completion)
+            upto = "" if same else " up to width and spaces"
+            copies.append(Exclusion(example.row, f"same as row {first[key].row}{upto}"))
             continue
-        first[key] = example.row
+        first[key] = example
         used.append(example)
         counts.extend(tokens[place : place + 1])
     return used, counts, copies
@@ -193,11 +203,23 @@ def _contradictions(examples: Sequence[Example]) -> Iterator[Concern]:
     for example in examples:
         answers[text_key(example.prompt)].append(example)
     # Copies are gone, so two rows with one prompt always differ in their answers.
-    rows = [example.row for same in answers.values() if len(same) > 1 for example in same]
-    if rows:
-        prompts = sum(len(same) > 1 for same in answers.values())
-        text = f"{_count(prompts, 'prompt')} with several different answers; correct or merge them."
-        yield Concern("contradiction", text, tuple(sorted(rows)))
+    several = [same for same in answers.values() if len(same) > 1]
+    if several:
+        pairs = "; ".join(
+            f"row {first.row} and row {second.row}: same prompt, answers {_answer(first)} / {_answer(second)}"
+            for first, second, *_ in several[:NAMED_PAIRS]
+        )
+        more = f"; and {counted(len(several) - NAMED_PAIRS, 'more prompt')}" if len(several) > NAMED_PAIRS else ""
+        text = (
+            f"{counted(len(several), 'prompt')} with several different answers; correct or merge them ({pairs}{more})."
+        )
+        rows = sorted(example.row for same in several for example in same)
+        groups = tuple(tuple(example.row for example in same) for same in several)
+        yield Concern("contradiction", text, tuple(rows), groups)
+
+
+def _answer(example: Example) -> str:
+    return shown(masked(example.completion), 20)
 
 
 def _near(examples: Sequence[Example], near: NearDuplicates) -> Iterator[Concern]:
@@ -212,7 +234,7 @@ def _near(examples: Sequence[Example], near: NearDuplicates) -> Iterator[Concern
     alike = {group for group, keys in prompts.items() if len(keys) > 1}
     if alike:
         rows = tuple(e.row for e, group in zip(examples, near.groups, strict=True) if group in alike)
-        text = f"{len(rows)} rows have nearly the same prompt as another ({_count(len(alike), 'group')}, kept whole)."
+        text = f"{len(rows)} rows have nearly the same prompt as another ({counted(len(alike), 'group')}, kept whole)."
         yield Concern("near-duplicate", text, rows)
     for family in near.families:
         text = (
@@ -231,7 +253,10 @@ def _characters(examples: Sequence[Example]) -> Iterator[Concern]:
             rows.append(example.row)
             names.update(dict.fromkeys(found))
     if rows:
-        text = f"Invisible or damaged characters ({', '.join(names)}); they are learned as they are."
+        named = list(names)[:NAMED_CHARACTERS] + (
+            [f"{len(names) - NAMED_CHARACTERS} more"] * (len(names) > NAMED_CHARACTERS)
+        )
+        text = f"Invisible, private or damaged characters ({', '.join(named)}); they are learned as they are."
         yield Concern("control-character", text, tuple(rows))
 
 
@@ -244,10 +269,6 @@ def _fields(examples: Sequence[Example]) -> Iterator[tuple[int, Any, str]]:
     for example in examples:
         yield example.row, "prompt", example.prompt
         yield example.row, "completion", example.completion
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'s' if number != 1 else ''}"
 
 
 def _or_null(value: Spread | None) -> dict[str, Any] | None:

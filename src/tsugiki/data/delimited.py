@@ -14,7 +14,7 @@ import io
 from collections.abc import Iterator
 from itertools import islice
 
-from tsugiki.data.rows import MAX_CELL_CHARACTERS, NAMED_ROWS, Row, header_names, trimmed
+from tsugiki.data.rows import MAX_CELL_CHARACTERS, NAMED_ROWS, Row, counted, header_names, title_above, trimmed
 from tsugiki.errors import DataError
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
@@ -27,6 +27,7 @@ def parse_delimited(
     """Columns, rows, row numbers and a note on the separator; `separator` None means: find it out."""
     chosen = separator or _sniff(text)
     columns: tuple[str, ...] = ()
+    header: tuple[int, int] = (0, 0)  # its row and the number of its cells, unnamed ones too
     rows: list[Row] = []
     numbers: list[int] = []
     ragged: list[tuple[int, int]] = []
@@ -34,6 +35,7 @@ def parse_delimited(
     for number, cells in enumerate(_records(text, chosen, name), start=1):
         if not columns:
             columns = header_names(cells, name)
+            header = number, len(cells)
             continue
         filled: list[str | None] = trimmed(cells, len(columns))
         if any(filled):
@@ -46,12 +48,21 @@ def parse_delimited(
         rows.append({column: cell or None for column, cell in zip(columns, filled, strict=True)})
         numbers.append(number)
     if ragged:
+        even = sum(any(row.values()) for row in rows)
+        if _is_title(len(columns), header[1], [width for _, width in ragged], even):
+            also = "" if header[1] > 1 else f", or put cells that contain a {SEPARATORS[chosen]} in double quotes"
+            raise title_above(name, header[0], len(columns), [number for number, _ in ragged], also)
         raise DataError(
-            f"In {name} the header has {len(columns)} cells, but {_name_ragged(ragged)}.",
+            f"In {name} the header has {counted(len(columns), 'cell')}, but {_name_ragged(ragged)}.",
             fix=f"Put cells that contain a {SEPARATORS[chosen]} in double quotes, or fill the missing ones.",
         )
     note = () if separator else (f"The cells are separated by {SEPARATORS[chosen]}.",)
     return columns, rows[:last_filled], numbers[:last_filled], note
+
+
+def _is_title(names: int, cells: int, widths: list[int], even: int) -> bool:
+    """Whether the first row is a title above the table: narrower than the rest, with empty cells or a single one."""
+    return min(widths) > names and (cells > names or (names == 1 and len(widths) > even))
 
 
 def _sniff(text: str) -> str:
@@ -119,4 +130,6 @@ def _explained(message: str, row: int, line: int, name: str) -> DataError:
 def _name_ragged(ragged: list[tuple[int, int]]) -> str:
     named = ", ".join(f"row {number} has {width}" for number, width in ragged[:NAMED_ROWS])
     more = len(ragged) - NAMED_ROWS
-    return f"{named} and {more} more rows differ" if more > 0 else named
+    if more <= 0:
+        return named
+    return f"{named} and {counted(more, 'more row')} {'differs' if more == 1 else 'differ'}"

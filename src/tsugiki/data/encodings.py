@@ -19,6 +19,7 @@ from tsugiki.errors import DataError
 JAPANESE = (("CP932", "cp932"), ("EUC-JP", "euc_jp"), ("EUC-JP", "euc_jis_2004"))
 SAMPLE = 200_000  # characters scored when two readings compete
 SAVE_AS = "Save it as UTF-8 (in Excel: CSV UTF-8)."
+JIS = re.compile(rb"\x1b\$[@B]")  # ISO-2022-JP changes to kanji with ESC $ B; all its bytes are ASCII
 JAPANESE_RUN = re.compile("[぀-ヿ㐀-鿿]{2}")
 
 
@@ -34,6 +35,9 @@ def decode(content: bytes, name: str) -> tuple[str, str]:
     if b"\x00" in content:
         line = content[: content.index(b"\x00")].count(b"\n") + 1
         raise DataError(f"{name} holds a NUL byte in line {line}, so it is not a text file we can read.", fix=SAVE_AS)
+    if (jis := JIS.search(content)) is not None:
+        line = content[: jis.start()].count(b"\n") + 1
+        raise DataError(f"{name} is ISO-2022-JP (JIS) from line {line} on, which is not read.", fix=SAVE_AS)
     try:
         return content.decode("utf-8"), "UTF-8"
     except UnicodeDecodeError as error:

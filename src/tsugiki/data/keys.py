@@ -5,13 +5,14 @@ Called by duplicates, check and split. A key is never shown, trained on or writt
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Hashable, Iterable, Sequence
+
+from tsugiki.width import folded
 
 
 def text_key(text: str) -> str:
-    """Equal for texts that differ only in full or half width (NFKC), in the amount of white space, or at the ends."""
-    return " ".join(unicodedata.normalize("NFKC", text).split())
+    """Equal for texts that differ only in full or half width, in the amount of white space, or at the ends."""
+    return folded(text)
 
 
 def closed_labels(completions: Sequence[str]) -> bool:

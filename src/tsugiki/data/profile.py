@@ -16,8 +16,14 @@ from tsugiki.data.keys import text_key
 
 Language = Literal["ja", "en", "other"]
 
-# Not \\t \\n \\r, and not the joiners that emoji and some scripts need (U+200C, U+200D).
-CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffd]")
+# Control characters but \\t \\n \\r; the soft hyphen, Hangul fillers, marks of direction, everything of no width; what
+# replaced a damaged character; the private use areas (gaiji), whose look depends on the machine. Emoji and some scripts
+# need the joiners U+200C and U+200D; after a Latin, Japanese or ASCII character they are left over from something.
+CONTROL = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u202a-\u202e"
+    "\u2060-\u2064\u2066-\u206f\u3164\ufeff\uffa0\ufff9-\ufffd\ue000-\uf8ff\U000f0000-\U0010ffff]"
+    "|(?<=[\x20-\u024f\u3000-\u9fff\uff01-\uff9f])[\u200c\u200d]"
+)
 SURROGATE = re.compile("[\ud800-\udfff]")
 JAPANESE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f々〆〇]")
 LATIN = re.compile("[A-Za-zＡ-Ｚａ-ｚÀ-ÖØ-öø-ÿ]")
@@ -27,6 +33,10 @@ _CALL_OR_CELL = r"(?:[A-Z][A-Z0-9.]{0,30}\(|\$?[A-Z]{1,3}\$?[1-9][0-9]{0,6}\s{0,
 FORMULA = re.compile(
     rf"\s*(?:=\s*[-+]?(?:{_CALL_OR_CELL}|\$?[A-Z]{{1,3}}\$?[1-9][0-9]{{0,6}}\s*$|\"|[0-9][0-9.]{{0,20}}\s*[-+*/^&]"
     rf"|[A-Za-z]{{1,20}}\|)|[-+@]\s*(?:{_CALL_OR_CELL}|[A-Za-z]{{1,20}}\|['\"]))"
+)
+# What a spreadsheet shows in place of a value; a CSV export holds it as text.
+SPREADSHEET_ERRORS = frozenset(
+    "#N/A #REF! #VALUE! #DIV/0! #NAME? #NUM! #NULL! #SPILL! #CALC! #GETTING_DATA".split()  # noqa: SIM905
 )
 
 
@@ -90,7 +100,7 @@ def language(text: str) -> Language:
 
 
 def control_characters(text: str) -> tuple[str, ...]:
-    """Names of the invisible or damaged characters in `text`, each once, in order: U+FEFF, U+001B."""
+    """Names of the invisible, private or damaged characters in `text`, each once, in order: U+FEFF, U+001B."""
     return tuple(dict.fromkeys(f"U+{ord(character):04X}" for character in CONTROL.findall(text)))
 
 
@@ -102,3 +112,8 @@ def half_character(text: str) -> str | None:
 
 def is_formula(text: str) -> bool:
     return text.lstrip()[:1] in tuple("=+-@＝") and bool(FORMULA.match(unicodedata.normalize("NFKC", text[:200])))
+
+
+def spreadsheet_error(text: str) -> str | None:
+    """The error value that is the whole text: #N/A, #REF!."""
+    return text.strip() if text.strip() in SPREADSHEET_ERRORS else None

@@ -14,8 +14,8 @@ may also hold lists and objects (chats), whose leaves are text likewise. Row num
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,9 @@ class Table:
     rows: Sequence[Row]
     row_numbers: Sequence[int]
     digest: str
-    notes: tuple[str, ...] = ()  # what was decided while reading: separator, sheet
+    notes: tuple[str, ...] = ()  # what was decided while reading: separator, sheet, dates, merged cells
+    unsaved: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # row number to its formulas without a value
+    other_sheets: tuple[str, ...] = ()  # of the workbook; they were not read
 
     def column(self, name: str) -> dict[int, Any]:
         """Row number to the cell in column `name`."""
@@ -78,8 +80,12 @@ def read_table(path: Path | str, *, sheet: str | None = None) -> Table:
         raise DataError(f"A sheet ({sheet!r}) was asked for, but {path.name} is not a workbook.", fix="Leave it out.")
     encoding: str | None = None
     notes: tuple[str, ...] = ()
+    unsaved: Mapping[int, tuple[str, ...]] = {}
+    others: tuple[str, ...] = ()
     if kind == "xlsx":
-        columns, rows, numbers, notes = read_workbook(content, path.name, sheet)
+        read = read_workbook(content, path.name, sheet)
+        columns, rows, numbers, notes = read.columns, read.rows, read.row_numbers, read.notes
+        unsaved, others = read.unsaved, read.others
     elif kind == "parquet":
         columns, rows, numbers = read_parquet(content, path.name)
     else:
@@ -94,7 +100,7 @@ def read_table(path: Path | str, *, sheet: str | None = None) -> Table:
             columns, rows, numbers, notes = parse_delimited(text, path.name, "\t" if kind == "tsv" else None)
     _refuse_unusable(columns, rows, numbers, path.name)
     digest = "sha256:" + hashlib.sha256(content).hexdigest()
-    return Table(path, kind, encoding, columns, rows, numbers, digest, notes)
+    return Table(path, kind, encoding, columns, rows, numbers, digest, notes, unsaved, others)
 
 
 def _content(path: Path) -> bytes:

@@ -28,11 +28,23 @@ def header_names(cells: Sequence[str | None], name: str) -> tuple[str, ...]:
         names.pop()
     for position, column in enumerate(names, start=1):
         if not column:
-            raise DataError(f"Column {position} of {name} has no name.", fix="Name it in the header or delete it.")
+            raise DataError(
+                f"Column {position} of {name} has no name.",
+                fix="Name it in the header, delete it, or delete title rows above the header.",
+            )
     twice = [column for column, count in Counter(names).items() if count > 1]
     if twice:
         raise DataError(f"{name} names the column {twice[0]!r} more than once.", fix="Give each column its own name.")
     return tuple(names)
+
+
+def title_above(name: str, header_row: int, columns: int, wide: Sequence[int], also: str = "") -> DataError:
+    """The first filled row is narrower than the rows below it; `also` is what else could help."""
+    return DataError(
+        f"In {name} the header (row {header_row}) names {counted(columns, 'column')}, but {name_rows(wide)} "
+        f"{'holds' if len(wide) == 1 else 'hold'} more.",
+        fix=f"The first filled row must hold the column names: delete title rows above it, name every column{also}.",
+    )
 
 
 def trimmed(cells: Sequence[str | None], width: int) -> list[str | None]:
@@ -56,6 +68,11 @@ def name_rows(numbers: Iterable[int]) -> str:
 def name_columns(columns: Sequence[str]) -> str:
     more = f" and {len(columns) - NAMED_COLUMNS} more" if len(columns) > NAMED_COLUMNS else ""
     return ", ".join(map(shown, columns[:NAMED_COLUMNS])) + more
+
+
+def counted(number: int, thing: str, things: str | None = None) -> str:
+    """`1 row`, `2 rows`, `1,200 rows`; `things` is the plural where it does not just end in s."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 
 def check_cells(rows: Sequence[Row], numbers: Sequence[int], name: str) -> None:

@@ -51,6 +51,13 @@ def sensitive_findings(texts: Iterable[tuple[int, Literal["prompt", "completion"
     return findings
 
 
+def masked(text: str) -> str:
+    """The text with [kind] in place of every value found."""
+    for kind, start, end in reversed(find_spans(text)):
+        text = f"{text[:start]}[{kind}]{text[end:]}"
+    return text
+
+
 def find_spans(text: str) -> list[tuple[Kind, int, int]]:
     """Kind, start and end of every finding; they do not overlap, the surer kind wins."""
     plain = VOWEL_HYPHEN.sub("-", text.translate(HALF_WIDTH))

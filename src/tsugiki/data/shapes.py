@@ -84,8 +84,12 @@ def to_examples(table: Table, columns: Columns | None = None) -> tuple[tuple[Exa
     reading = _reading(table, columns)
     examples: list[Example] = []
     excluded: list[Exclusion] = []
+    used = (*reading.used, columns.group) if columns.group else reading.used
     for number, row in zip(table.row_numbers, table.rows, strict=True):
         try:
+            _refuse_unsaved(table, number, used)
+            if all(cell in (None, "") for cell in row.values()):
+                raise MalformedError("the row is blank")
             chat = reading.read(row)
             group = _text(row, columns.group) or None if columns.group else None
         except MalformedError as fault:
@@ -95,7 +99,6 @@ def to_examples(table: Table, columns: Columns | None = None) -> tuple[tuple[Exa
             excluded.append(Exclusion(number, "repeats the header"))  # files joined end to end
             continue
         examples.append(Example(number, chat.prompt, chat.completion, chat.messages, group))
-    used = (*reading.used, columns.group) if columns.group else reading.used
     unused = tuple(column for column in table.columns if column not in used)
     rest = f" Not used: {', '.join(unused)}." if unused else ""
     return tuple(examples), Guess(reading.shape, used, unused, reading.why + rest, tuple(excluded))
@@ -164,14 +167,19 @@ def _pair(table: Table, columns: Columns) -> tuple[str, str, str]:
         return prompts[0], completions[0], _sentence(prompts[0], completions[0], "by their names")
     by_elimination = _by_elimination(free, columns, prompts, completions)
     if by_elimination is not None:
-        return *by_elimination, _sentence(*by_elimination, "the only two columns, one of them known by its name")
-    raise _unclear(table, prompts, completions)
+        beside = f" beside the group {columns.group!r}" if columns.group else ""
+        return *by_elimination, _sentence(
+            *by_elimination, f"the only two columns{beside}, one of them known by its name"
+        )
+    raise _unclear(table, columns, prompts, completions)
 
 
 def _by_elimination(
     free: Sequence[str], columns: Columns, prompts: Sequence[str], completions: Sequence[str]
 ) -> tuple[str, str] | None:
-    """With two columns in all, knowing one is knowing both."""
+    """With two columns in all, knowing one is knowing both, unless the group may have taken the other."""
+    if columns.group and _key(columns.group) in (COMPLETION_NAMES if prompts else PROMPT_NAMES):
+        return None
     named = [column for column in (columns.prompt, columns.completion) if column]
     if len(free) + len(named) != 2:
         return None
@@ -183,19 +191,47 @@ def _by_elimination(
     return None
 
 
-def _unclear(table: Table, prompts: Sequence[str], completions: Sequence[str]) -> DataError:
+def _unclear(table: Table, columns: Columns, prompts: Sequence[str], completions: Sequence[str]) -> DataError:
+    """What was recognised, and what is missing or may be meant in more than one way."""
     name = table.path.name
     if len(table.columns) == 1:
         return DataError(
             f"{name} has one column only ({table.columns[0]!r}); a prompt and a completion are needed.",
-            fix="Add the second column, or check the separator between the cells.",
+            fix=_second_column(table),
         )
-    for role, found in (("prompt", prompts), ("completion", completions)):
+    group = f" {columns.group!r} is used as the group." if columns.group else ""
+    sides = (("prompt", columns.prompt, prompts), ("completion", columns.completion, completions))
+    known = [
+        f"{found[0]!r} is {'given' if given else 'taken'} as the {role}"
+        for role, given, found in sides
+        if len(found) == 1
+    ]
+    also = f" {known[0]}." if known else ""
+    for role, _, found in sides:
         if len(found) > 1:
-            return DataError(f"{name} has several columns that may be the {role}: {name_columns(found)}.", fix=ASK)
+            return DataError(
+                f"{name} has several columns that may be the {role}: {name_columns(found)}.{also}{group}",
+                fix=f"Say which with --{role}-column." if known else ASK,
+            )
+    if known:
+        missing = "completion" if prompts else "prompt"
+        left = [column for column in table.columns if column not in (*prompts, *completions, columns.group)]
+        others = f"the other columns are: {name_columns(left)}" if left else "there is no other column"
+        return DataError(
+            f"In {name} {known[0]}; which column is the {missing}?{group}",
+            fix=f"Say so with --{missing}-column; {others}.",
+        )
     return DataError(
-        f"None of the column names of {name} tells prompt from completion: {name_columns(table.columns)}.",
+        f"None of the column names of {name} tells prompt from completion: {name_columns(table.columns)}.{group}",
         fix=f"{ASK} If the first row already is data, put a header above it.",
+    )
+
+
+def _second_column(table: Table) -> str:
+    if table.other_sheets:
+        return f"Choose another sheet with --sheet: {', '.join(map(repr, table.other_sheets))}."
+    return "Add the second column" + (
+        " to the sheet." if table.format == "xlsx" else ", or check the separator between the cells."
     )
 
 
@@ -221,6 +257,14 @@ def _matching(columns: Sequence[str], names: Collection[str]) -> list[str]:
 def _key(column: str) -> str:
     """`Ｑｕｅｓｔｉｏｎ `, `question` and `QUESTION` are one name."""
     return unicodedata.normalize("NFKC", column).strip().casefold()
+
+
+def _refuse_unsaved(table: Table, number: int, used: Collection[str]) -> None:
+    for column in table.unsaved.get(number, ()):
+        if column in used:
+            raise MalformedError(
+                f"the formula in column {column!r} has no saved value; open the file in Excel and save it"
+            )
 
 
 def _text(row: Row, column: str) -> str:

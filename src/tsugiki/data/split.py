@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tsugiki.data.keys import Links, text_key
-from tsugiki.data.rows import NAMED_ROWS, shown
+from tsugiki.data.rows import NAMED_ROWS, counted, shown
 from tsugiki.data.shapes import Example
 from tsugiki.errors import DataError
 
@@ -67,8 +67,9 @@ def split(
     count = len(examples)
     if count < FEWEST_ROWS:
         raise DataError(
-            f"There are {count} usable examples, at least {FEWEST_ROWS} are needed to train and to test.",
-            fix=f"Add at least {FEWEST_ROWS - count} rows, or repair the excluded ones.",
+            f"There {'is' if count == 1 else 'are'} {counted(count, 'usable example')}, at least {FEWEST_ROWS} are "
+            "needed to train and to test.",
+            fix=f"Add at least {counted(FEWEST_ROWS - count, 'row')}, or repair the excluded ones.",
         )
     line = _line(examples, groups, seed=seed, closed=closed, single_last=True)
     wanted = {"test": max(1, round(test_share * count)), "dev": max(1, round(dev_share * count))}
@@ -114,7 +115,8 @@ def split_counts(
             )
     parts["train"] = _head(line, train)
     if len(parts["train"]) < train:
-        raise DataError(f"Only {len(parts['train'])} rows are left for train, not {train}.", fix="Ask for fewer.")
+        left = counted(len(parts["train"]), "row")
+        raise DataError(f"No more than {left} can be had for train, not {train}.", fix="Ask for fewer.")
     return _proven(examples, groups, parts)
 
 
@@ -253,7 +255,8 @@ def _too_lumpy(groups: Sequence[int], name: str, target: int, got: int) -> DataE
     sizes = sorted(Counter(groups).values(), reverse=True)
     return DataError(
         f"The {name} part would hold {got} instead of about {target} rows, because groups of equal or similar prompts "
-        f"stay whole: {len(groups)} rows form {len(sizes)} groups, the largest with {sizes[0]} rows.",
+        f"stay whole: {counted(len(groups), 'row')} {'forms' if len(groups) == 1 else 'form'} "
+        f"{counted(len(sizes), 'group')}, the largest with {counted(sizes[0], 'row')}.",
         fix="Add rows with other prompts, or choose a finer group column.",
     )
 

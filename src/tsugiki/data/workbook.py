@@ -1,8 +1,9 @@
 """XLSX: one sheet of a workbook as text, with the row numbers the spreadsheet shows.
 
-Called by read.py. fastexcel reads the values; what it cannot tell (on which row the sheet begins, numbers shown with
-leading zeros, error cells) is read from the sheet's XML beside it. Nothing is evaluated: a formula counts as the value
-the spreadsheet saved for it. Merged cells hold their text in the first cell only; hidden rows are read like others.
+Called by read.py. fastexcel reads the values; what it cannot tell (on which row the sheet begins, how a number is
+shown, error cells) is read from the sheet's XML beside it. Nothing is evaluated: a formula counts as the value the
+spreadsheet saved for it, and where none was saved that is told. Merged cells hold their text in the first cell only,
+which is told as well; hidden rows are read like others.
 """
 
 from __future__ import annotations
@@ -10,23 +11,41 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO
 from xml.etree import ElementTree  # expat limits entity expansion; what it refuses becomes a DataError
 
-from tsugiki.data.rows import Records, Row, header_names, name_rows, trimmed
+from tsugiki.data.cell_formats import (
+    MAIN,
+    Format,
+    Shown,
+    cell_formats,
+    cell_text,
+    format_notes,
+    is_shown_otherwise,
+    iso_text,
+)
+from tsugiki.data.rows import NAMED_ROWS, Records, Row, counted, header_names, title_above, trimmed
 from tsugiki.errors import DataError
 
 MAX_UNPACKED_BYTES = 1 << 30
 MAX_EXPANSION = 400  # a sheet of one repeated sentence packs 100 to 1
 MAX_SHEET_CELLS = 50_000_000  # the rectangle from row 1 to the last filled cell is held in memory
-MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 PACKAGE = "{http://schemas.openxmlformats.org/package/2006/relationships}"
 CELL_NAME = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
-ONLY_ZEROS = re.compile(r"0{2,}")
 DAMAGED = "Open it in a spreadsheet and save it again as .xlsx, or give CSV UTF-8."
+
+
+@dataclass(frozen=True)
+class Sheet:
+    columns: tuple[str, ...]
+    rows: list[Row]
+    row_numbers: list[int]
+    notes: tuple[str, ...]  # the sheet taken, what it shows otherwise than it is read, merged cells
+    unsaved: Mapping[int, tuple[str, ...]]  # row number to the columns where a formula has no saved value
+    others: tuple[str, ...]  # the sheets not read
 
 
 @dataclass
@@ -37,6 +56,9 @@ class _Layout:
     first_column: int = 0
     last_column: int = 0
     texts: dict[tuple[int, int], str] = field(default_factory=dict)
+    shown: Shown = field(default_factory=Shown)
+    merged: list[str] = field(default_factory=list)  # B2:B5
+    unsaved: list[tuple[int, int]] = field(default_factory=list)  # formulas without a saved value
 
     def include(self, row: int, column: int) -> None:
         self.last_row = max(self.last_row, row)
@@ -44,13 +66,14 @@ class _Layout:
         self.last_column = max(self.last_column, column)
 
     def cells(self) -> int:
-        return self.last_row * (self.last_column - self.first_column + 1)
+        return self.height() * (self.last_column - self.first_column + 1)
+
+    def height(self) -> int:
+        return max([self.last_row, *(row for row, _ in self.unsaved)])
 
 
-def read_workbook(
-    content: bytes, name: str, sheet: str | None
-) -> tuple[tuple[str, ...], list[Row], list[int], tuple[str, ...]]:
-    """Columns, rows, row numbers and a note on the sheet taken."""
+def read_workbook(content: bytes, name: str, sheet: str | None) -> Sheet:
+    """The sheet asked for, or the first that holds anything."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _refuse_bomb(archive, name)
@@ -58,9 +81,9 @@ def read_workbook(
             layouts = {title: _layout(archive, path) for title, path in sheets.items() if sheet in (None, title)}
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, OSError, EOFError):
         raise DataError(f"{name} is not an XLSX workbook, or it is damaged.", fix=DAMAGED) from None
-    except (KeyError, ValueError, ElementTree.ParseError) as error:
+    except (KeyError, ValueError, OverflowError, ElementTree.ParseError) as error:
         raise DataError(f"{name} is a zip archive, but not a sound XLSX workbook ({error}).", fix=DAMAGED) from None
-    chosen, note = _choose(sheets, layouts, sheet, name)
+    chosen = _choose(sheets, layouts, sheet, name)
     layout = layouts[chosen]
     if layout.cells() > MAX_SHEET_CELLS:
         raise DataError(
@@ -68,8 +91,15 @@ def read_workbook(
             fix="Delete the stray cells far from the table.",
         )
     grid = _grid(content, chosen, layout, name)
-    columns, rows, numbers = _records(grid, name)
-    return columns, rows, numbers, note
+    columns, rows, numbers = _records(grid, {row for row, _ in layout.unsaved}, name)
+    names = dict(enumerate(columns, start=layout.first_column))
+    unsaved: dict[int, tuple[str, ...]] = {}
+    for row, column in layout.unsaved:
+        if column in names:
+            unsaved[row] = (*unsaved.get(row, ()), names[column])
+    others = tuple(title for title in sheets if title != chosen)
+    notes = (*_sheet_note(chosen, others), *format_notes(layout.shown, names), *_merged_note(layout.merged))
+    return Sheet(columns, rows, numbers, notes, unsaved, others)
 
 
 def _refuse_bomb(archive: zipfile.ZipFile, name: str) -> None:
@@ -108,35 +138,46 @@ def _sheets(archive: zipfile.ZipFile) -> dict[str, str]:
 
 
 def _layout(archive: zipfile.ZipFile, path: str) -> _Layout:
-    widths = _zero_formats(archive)
+    formats: dict[str, Format] = {}
+    if "xl/styles.xml" in archive.namelist():
+        formats = cell_formats(_parse(archive.read("xl/styles.xml")))
+    settings = _parse(archive.read("xl/workbook.xml")).find(f"{MAIN}workbookPr")
+    since_1904 = settings is not None and settings.get("date1904") in ("1", "true")  # workbooks from a Mac
     layout = _Layout()
     with archive.open(path) as stream:
-        for row, column, kind, style, value in _cells(stream):
+        for row, column, kind, style, value in _cells(stream, layout.merged):
+            if kind == "unsaved":
+                layout.unsaved.append((row, column))
+                continue
             layout.include(row, column)
             if kind == "e":
                 layout.texts[row, column] = value
-            elif kind == "n" and style in widths and value.isdigit():
-                layout.texts[row, column] = value.zfill(widths[style])
+            elif kind == "d" and (text := iso_text(value)) is not None:
+                layout.texts[row, column] = text
+                layout.shown.moments.append((row, column, value, ""))
+            elif kind == "n" and value and style in formats:
+                _note_format(layout, (row, column, value), formats[style], since_1904)
     return layout
 
 
-def _zero_formats(archive: zipfile.ZipFile) -> dict[str, int]:
-    """Cell style to the number of digits it shows: part numbers are often kept as 123 and shown as 00123."""
-    if "xl/styles.xml" not in archive.namelist():
-        return {}
-    styles = _parse(archive.read("xl/styles.xml"))
-    codes = {entry.get("numFmtId"): entry.get("formatCode") or "" for entry in styles.iter(f"{MAIN}numFmt")}
-    cell_styles = styles.find(f"{MAIN}cellXfs")
-    widths: dict[str, int] = {}
-    for index, entry in enumerate(cell_styles if cell_styles is not None else ()):
-        code = codes.get(entry.get("numFmtId"), "")
-        if ONLY_ZEROS.fullmatch(code):
-            widths[str(index)] = len(code)
-    return widths
+def _note_format(layout: _Layout, cell: tuple[int, int, str], format_: Format, since_1904: bool) -> None:
+    row, column, value = cell
+    text = cell_text(value, format_, since_1904)
+    if text is not None:
+        layout.texts[row, column] = text
+    if format_.kind in ("moment", "duration") and text is not None:
+        layout.shown.moments.append((*cell, format_.code))
+    elif format_.kind == "percent":
+        layout.shown.percents.append((*cell, format_.code))
+    elif format_.kind == "other" and is_shown_otherwise(value, format_):
+        layout.shown.others.append((*cell, format_.code))
 
 
-def _cells(stream: IO[bytes]) -> Iterator[tuple[int, int, str, str, str]]:
-    """Row, column (from 1), type, style and raw value of each filled cell."""
+def _cells(stream: IO[bytes], merged: list[str]) -> Iterator[tuple[int, int, str, str, str]]:
+    """Row, column (from 1), type, style and raw value of each filled cell; merged ranges are put into `merged`.
+
+    A formula without a saved value has the type "unsaved"; one whose value is the empty text is an empty cell.
+    """
     row = column = 0
     for event, element in ElementTree.iterparse(stream, events=("start", "end")):  # noqa: S314 (see the import)
         if element.tag == f"{MAIN}row":
@@ -144,6 +185,8 @@ def _cells(stream: IO[bytes]) -> Iterator[tuple[int, int, str, str, str]]:
                 row, column = int(element.get("r") or row + 1), 0
             else:
                 element.clear()  # keeps memory at one row
+        elif element.tag == f"{MAIN}mergeCell" and event == "end":
+            merged.append(element.get("ref") or "")
         elif element.tag == f"{MAIN}c" and event == "end":
             place = CELL_NAME.fullmatch(element.get("r") or "")
             column = _column_number(place[1]) if place else column + 1
@@ -151,6 +194,8 @@ def _cells(stream: IO[bytes]) -> Iterator[tuple[int, int, str, str, str]]:
             value = element.findtext(f"{MAIN}v") or ""
             if value or element.find(f"{MAIN}is") is not None:
                 yield row, column, element.get("t") or "n", element.get("s") or "", value
+            elif element.find(f"{MAIN}f") is not None and element.get("t") != "str":
+                yield row, column, "unsaved", "", ""
 
 
 def _column_number(letters: str) -> int:
@@ -160,21 +205,27 @@ def _column_number(letters: str) -> int:
     return number
 
 
-def _choose(
-    sheets: dict[str, str], layouts: dict[str, _Layout], sheet: str | None, name: str
-) -> tuple[str, tuple[str, ...]]:
-    """The sheet asked for, or the first that holds anything."""
+def _choose(sheets: dict[str, str], layouts: dict[str, _Layout], sheet: str | None, name: str) -> str:
     if sheet is not None and sheet not in sheets:
         raise DataError(f"{name} has no sheet {sheet!r}.", fix=f"Its sheets are: {', '.join(map(repr, sheets))}.")
     filled = [title for title in layouts if layouts[title].last_row]
     if not filled:
         what = f"The sheet {sheet!r} of {name}" if sheet else name
         raise DataError(f"{what} is empty.", fix="It needs a header and at least one row.")
-    others = [title for title in sheets if title != filled[0]]
-    if not others:
-        return filled[0], ()
+    return filled[0]
+
+
+def _sheet_note(chosen: str, others: tuple[str, ...]) -> tuple[str, ...]:
     left = ", ".join(map(repr, others))
-    return filled[0], (f"Read the sheet {filled[0]!r}; not read: {left} (choose with --sheet).",)
+    return (f"Read the sheet {chosen!r}; not read: {left} (choose with --sheet).",) if others else ()
+
+
+def _merged_note(merged: list[str]) -> tuple[str, ...]:
+    if not merged:
+        return ()
+    more = f" and {len(merged) - NAMED_ROWS} more" if len(merged) > NAMED_ROWS else ""
+    named = f"({', '.join(merged[:NAMED_ROWS])}{more})"
+    return (f"{counted(len(merged), 'range')} of merged cells {named}: only the first cell of each holds the text.",)
 
 
 def _grid(content: bytes, sheet: str, layout: _Layout, name: str) -> list[list[str | None]]:
@@ -188,10 +239,11 @@ def _grid(content: bytes, sheet: str, layout: _Layout, name: str) -> list[list[s
         raise DataError(f"{name} cannot be read as XLSX: {str(error).splitlines()[0]}.", fix=DAMAGED) from None
     for (row, column), text in layout.texts.items():
         grid[row - 1][column - layout.first_column] = text
-    return grid
+    # fastexcel ends at the last filled cell; a row of formulas without values may stand below.
+    return grid + [[None] * len(grid[0]) for _ in range(layout.height() - len(grid))]
 
 
-def _records(grid: list[list[str | None]], name: str) -> Records:
+def _records(grid: list[list[str | None]], unsaved: set[int], name: str) -> Records:
     first_row = next((number for number, cells in enumerate(grid, start=1) if any(cells)), 1)
     columns = header_names(grid[first_row - 1], name)
     rows: list[Row] = []
@@ -203,13 +255,10 @@ def _records(grid: list[list[str | None]], name: str) -> Records:
             wide.append(number)
         rows.append({column: cell or None for column, cell in zip(columns, cells, strict=False)})
         numbers.append(number)
-        if any(cells):
+        if any(cells) or number in unsaved:
             last_filled = len(rows)
     if wide:
-        raise DataError(
-            f"In {name} the header (row {first_row}) names {len(columns)} columns, but {name_rows(wide)} hold more.",
-            fix="The first filled row must hold the column names: delete title rows above it, name every column.",
-        )
+        raise title_above(name, first_row, len(columns), wide)
     return columns, rows[:last_filled], numbers[:last_filled]
 
 

@@ -1,7 +1,8 @@
 """Right or wrong, and how nearly: one answer against its reference, between 0 and 1, and the number that is reported.
 
-Called by work/ on plain texts; it never sees a model. Both texts are NFKC-normalised first, their ends stripped and
-runs of white space made one space: full-width letters or a trailing line break are no mistakes. Case counts.
+Called by work/ on plain texts; it never sees a model. In both texts width is folded first, the ends are stripped and
+runs of white space made one space: full-width letters or a trailing line break are no mistakes. Case counts, and so
+does everything else: 102 is a mistake for 10².
 
 `score` gives every metric per item, which is what paired comparisons use. The mean of these is the reported number,
 except for macro_f1: its per-item score is exact match, and macro-F1 itself is a property of the whole test set
@@ -12,7 +13,6 @@ macro-F1; no per-item share of a macro-F1 exists whose mean it would be.
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +23,7 @@ from tsugiki.config import MetricName
 from tsugiki.errors import DataError
 from tsugiki.measure.macro_f1 import macro_f1, macro_f1_estimate
 from tsugiki.measure.stats import Estimate, Groups, mean_with_interval
+from tsugiki.width import folded
 
 _CHRF = CHRF()  # characters 1 to 6, no words: needs no tokeniser, so Japanese counts as it stands
 
@@ -73,7 +74,7 @@ def corpus_value(metric: MetricName, predictions: Sequence[str], references: Seq
 
 
 def normalised(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).split())
+    return folded(text)
 
 
 def _chrf(prediction: str, reference: str) -> float:
