@@ -9,15 +9,17 @@ from tests.work.fakes import write_data
 from tsugiki.config import Design
 from tsugiki.data.shapes import Columns
 from tsugiki.errors import DataError
-from tsugiki.work.examples import read_examples, write_examples
+from tsugiki.work.examples import read_examples
 from tsugiki.work.prepare import (
-    ALL,
     DataSpec,
+    blaming_length,
+    checked,
+    divided,
     read_check,
     read_source,
     study_examples,
     subset_name,
-    usable_examples,
+    usable_findings,
     write_parts,
     write_subsets,
 )
@@ -31,9 +33,9 @@ def table(folder: Path, header: str, rows: list[str]) -> DataSpec:
 
 def parts(spec: DataSpec, folder: Path, **lengths: Any) -> dict[str, set[int]]:
     source = read_source(spec)
-    usable = usable_examples(source)
-    write_examples(folder / ALL, usable)
-    write_parts(source, folder, Design(), lengths=lengths.get("lengths", [(1, 1)] * len(usable)), longest=10)
+    usable = usable_findings(source).examples
+    findings = checked(source, usable, lengths.get("lengths", [(1, 1)] * len(usable)), 10)
+    write_parts(source, folder, findings, divided(source, findings, Design()))
     return {
         name: {one.row for one in read_examples(folder / f"data/{name}.jsonl")} for name in ("train", "dev", "test")
     }
@@ -94,10 +96,20 @@ def test_faults_that_a_study_would_meet_late_are_met_at_once(tmp_path: Path):
 def test_a_file_without_a_usable_row_names_the_first_reason(tmp_path: Path):
     source = read_source(table(tmp_path, "prompt,completion", [",a", "b,"]))
     with pytest.raises(DataError, match=r"None of the 2 rows of data\.csv can be used: row 2: the prompt is empty\."):
-        usable_examples(source)
+        usable_findings(source)
 
 
 def test_a_column_that_is_not_there_is_an_error(tmp_path: Path):
     spec = table(tmp_path, "prompt,completion", ["a,b"])
     with pytest.raises(DataError, match="no column 'x'"):
         read_source(DataSpec(spec.path, columns=Columns(group="x")))
+
+
+def test_a_refusal_of_rows_that_were_too_long_names_tokens_and_not_more_rows():
+    refusal = DataError("There are 5 usable examples, at least 20 are needed.", fix="Add at least 15 rows.")
+    with pytest.raises(DataError) as error, blaming_length([(400, 200), (8, 2), (500, 200)], 512):
+        raise refusal
+    assert error.value.problem.endswith("needed. 2 rows are left out for being longer than 512 tokens (up to 700).")
+    assert error.value.fix == "Pass --max-length 700, which needs more memory, or shorten them."
+    with pytest.raises(DataError, match="Add at least 15 rows"), blaming_length([(8, 2)], 512):
+        raise refusal

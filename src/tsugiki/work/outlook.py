@@ -19,11 +19,11 @@ from tsugiki.engine.footprint import Workload, estimate_footprint
 from tsugiki.work.assess import SPARE_TOKENS
 from tsugiki.work.design import steps_for
 from tsugiki.work.orders import plans_for
-from tsugiki.work.prepare import DataSpec, read_source, usable_examples
+from tsugiki.work.prepare import DataSpec, read_source, usable_findings
 
 
 def estimate_study(data: DataSpec, base: str, design: Design, plan: PlanSpec, recipe: Recipe) -> dict[str, Any]:
-    usable = usable_examples(read_source(data))
+    usable = usable_findings(read_source(data)).examples
     spec = BaseSpec(base, precision=recipe.precision)
     device = pick_device(spec.device)
     dtype = pick_dtype(spec.precision, device)

@@ -8,7 +8,8 @@ row were counted by the inspection.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,24 +71,15 @@ def study_examples(source: Source, design: Design, metric: MetricName) -> tuple[
     """The usable rows; refuses what a study could not split or score later, before any base is loaded."""
     from tsugiki.measure.metrics import scores_of  # not at the top: a trial imports this file and measures its memory
 
-    findings = _usable(source)
-    _split(source, findings, design)
+    findings = usable_findings(source)
+    divided(source, findings, design)
     completions = [example.completion for example in findings.examples]
     scores_of(metric, completions, completions)  # the references themselves must be scorable
     return findings.examples
 
 
-def usable_examples(source: Source) -> tuple[Example, ...]:
-    """The rows that a tokenizer may see."""
-    return _usable(source).examples
-
-
-def write_parts(
-    source: Source, folder: Path, design: Design, *, lengths: Sequence[Sequence[int]], longest: int
-) -> None:
-    """Check with the token counts of the inspection, split, and write parts and findings; check.json comes last."""
-    findings = checked(source, read_examples(folder / ALL), lengths, longest)
-    splits = _split(source, findings, design)
+def write_parts(source: Source, folder: Path, findings: Findings, splits: Splits) -> None:
+    """Write parts and findings; check.json comes last."""
     for name, part in ((TRAIN, splits.train), (DEV, splits.dev), (TEST, splits.test)):
         write_examples(folder / name, part)
     write_json(
@@ -124,7 +116,8 @@ def write_subsets(folder: Path, found: Mapping[str, Any], wanted: Sequence[tuple
             write_examples(folder / subset_name(size, seed), part)
 
 
-def _usable(source: Source) -> Findings:
+def usable_findings(source: Source) -> Findings:
+    """The rows that a tokenizer may see, and the others with their reasons."""
     findings = check(source.examples, excluded=source.guess.excluded)
     if not findings.examples:
         raise DataError(
@@ -147,7 +140,24 @@ def checked(source: Source, usable: Sequence[Example], lengths: Sequence[Sequenc
     )
 
 
-def _split(source: Source, findings: Findings, design: Design) -> Splits:
+@contextmanager
+def blaming_length(lengths: Sequence[Sequence[int]], longest: int) -> Iterator[None]:
+    """Where rows were left out for their length, a refusal of the rest says so: more rows would not help."""
+    too_long = [tokens for tokens in map(sum, lengths) if tokens > longest]
+    try:
+        yield
+    except DataError as refusal:
+        if not too_long:
+            raise
+        rows = "1 row is" if len(too_long) == 1 else f"{len(too_long):,} rows are"
+        raise DataError(
+            f"{refusal.problem} {rows} left out for being longer than {longest:,} tokens (up to {max(too_long):,}).",
+            fix=f"Pass --max-length {max(too_long)}, which needs more memory, or shorten them.",
+        ) from None
+
+
+def divided(source: Source, findings: Findings, design: Design) -> Splits:
+    """The parts of a study; nothing is written yet."""
     if source.spec.split_column is not None:
         return split_by_column(findings.examples, source.table.column(source.spec.split_column))
     return split(
