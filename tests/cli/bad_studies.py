@@ -122,7 +122,7 @@ CASES = (
     Case("study", "a study.yaml that was changed", broken_study("digest: sha256:0\n"), 1, ("changed after",)),
     Case("study", "five rows", five_rows, 1, ("5 usable", "at least")),
     Case("adapter", "training into a folder that exists", train_over_a_folder, 2, ("exists already", "--out")),
-    Case("adapter", "no row short enough", train("--max-length", "8"), 1, ("0 usable",)),
+    Case("adapter", "no row short enough", train("--max-length", "8"), 1, ("0 usable", "8 tokens", "--max-length")),
     Case("adapter", "no row with an answer", train(data=EMPTY), 1, ("empty",)),
     Case(
         "adapter", "a full layer that is not there", train("--method", "hybrid", "--full-layers", "7"), 1, ("block 7",)

@@ -47,7 +47,7 @@ def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
     _parts(usable, wanted.dev_share)  # what cannot be split is refused before a base is loaded
     emit({"event": "phase", "phase": "load"})
     base = load_base(BaseSpec(wanted.base, precision=wanted.recipe.precision))
-    lengths = token_lengths(base, render_for(base, wanted.template), usable.examples)
+    lengths = token_lengths(base.tokenizer, render_for(base, wanted.template), usable.examples)
     findings = checked(source, usable.examples, lengths, wanted.recipe.max_length)
     with blaming_length(lengths, wanted.recipe.max_length):
         learned, held_back = _parts(findings, wanted.dev_share)
