@@ -31,6 +31,13 @@ def test_the_version_needs_no_command(capsys: Any):
     assert capsys.readouterr().out == f"tsugiki {__version__}\n"
 
 
+def test_a_japanese_intake_can_be_written(tmp_path: Path):
+    path = tmp_path / "intake.yaml"
+    assert main.status_of(["poc", "--write-intake", str(path), "--language", "ja"]) == 0
+    text = path.read_text(encoding="utf-8")
+    assert "language: ja\n" in text and "成功基準" in text
+
+
 def test_signs_that_the_terminal_lacks_are_escaped(tmp_path: Path):
     (tmp_path / "a.csv").write_text("prompt,completion\n弁—😀 a@b.example,締結\n", encoding="utf-8")
     for encoding in ("cp932", "ascii"):

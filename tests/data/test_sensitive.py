@@ -150,12 +150,6 @@ def test_few_part_numbers_are_taken_for_secrets() -> None:
 
 
 def test_hostile_text_takes_no_time() -> None:
-    for text in (
-        "a" * 50_000 + "@",
-        "a@" + "a." * 25_000,
-        "1-" * 25_000,
-        "password=" * 5_000,
-        "-----BEGIN " * 4_000,
-        "a" * 50_000 + "://a:b",
-    ):
+    short = ("a" * 50_000 + "@", "a@" + "a." * 25_000, "1-" * 25_000, "password=" * 5_000, "-----BEGIN " * 4_000)
+    for text in (*short, "a" * 50_000 + "://a:b", "a://" + ":" * 50_000):
         find_spans(text)

@@ -28,6 +28,7 @@ BaseName = Annotated[str | None, typer.Option("--base", help="hub id, folder, .g
 Out = Annotated[Path | None, typer.Option(help="folder of the study; the same folder again resumes it")]
 IntakeFile = Annotated[Path | None, typer.Option("--intake", help="YAML file with purpose, criteria, owner, reviewer")]
 WriteIntake = Annotated[Path | None, typer.Option(help="write an intake file to fill in, and stop")]
+Language = Annotated[LanguageName | None, typer.Option(help="language of the file that --write-intake writes")]
 TemplateName = Annotated[
     Literal["auto", "plain", "chat"],
     typer.Option(help="show prompts as they are, or as the base's chat; auto: chats only"),
@@ -47,6 +48,7 @@ def poc(
     out: Out = None,
     intake: IntakeFile = None,
     write_intake: WriteIntake = None,
+    language: Language = None,
     prompt_column: PromptColumn = None,
     completion_column: CompletionColumn = None,
     group_column: GroupColumn = None,
@@ -64,7 +66,9 @@ def poc(
     from tsugiki.work.intake import starter
 
     if write_intake is not None:
-        return _write_starter(write_intake, starter())
+        return _write_starter(write_intake, starter(language or "en"))
+    if language is not None:
+        raise UsageError("--language belongs to --write-intake.", fix="Set the language in the intake file.")
     if data is None or base is None or out is None:
         missing = [name for name, value in (("DATA", data), ("--base", base), ("--out", out)) if value is None]
         raise UsageError(
