@@ -44,8 +44,8 @@ QUESTIONS_JA = {  # what config says about these fields in English
     "metric": "判定に使う指標（exact_match、macro_f1、chrf、character_accuracy、json_fields）",
     "success": "品質がこの値に届いたときだけ採用とする（0〜1。80% は 0.8 と書く）",
     "withdraw": "品質がこの値を確かに下回れば見送りとする（0〜1）",
-    "margin_points": "全パラメータの学習に対する非劣性の許容差（ポイント）",
-    "margin_gain_share": "全パラメータの学習による向上幅に対する許容差の割合。大きいほうを使う",
+    "margin_points": "フルファインチューニングに対する非劣性の許容差（ポイント）",
+    "margin_gain_share": "フルファインチューニングによる向上幅に対する許容差の割合。大きいほうを使う",
     "retention_loss": "一般的な文章での損失の増加の上限（トークンあたりの nat）",
     "confidence": "すべての区間と検定の信頼度",
 }

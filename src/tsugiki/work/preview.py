@@ -1,4 +1,4 @@
-"""What a study would make of a data file, before any study: for `tsugiki check` and `tsugiki estimate`.
+"""What a study would say about a data file, before any study: for `tsugiki check` and `tsugiki estimate`.
 
 Reads, checks and splits as `prepare` does for a study. What a study would refuse is a concern here, in the study's own
 words. Holds no model; who has a tokenizer passes a function that counts.
