@@ -102,6 +102,7 @@ CASES = (
     Case("settings", "an unknown schedule", poc("--schedule", "linear"), 2, ("linear", "cosine")),
     Case("settings", "dora on a bottleneck", train("--method", "adapter", "--dora"), 2, ("dora", "adapter")),
     Case("settings", "a learning rate of nothing", train("--learning-rate", "0"), 2, ("learning_rate",)),
+    Case("intake", "a language and no file to write", poc("--language", "ja"), 2, ("--language", "--write-intake")),
     Case("intake", "a file that does not exist", no_intake_file, 2, ("no.yaml", "--intake")),
     Case("intake", "no file and no terminal", poc(intake=None), 2, ("--write-intake",)),
     Case("intake", "a starter over a file", starter_over_a_file, 2, ("exists already",)),
@@ -113,6 +114,7 @@ CASES = (
     Case("intake", "an unknown key", poc(intake=INTAKE + "boss: c\n"), 2, ("boss is not a known key",)),
     Case("intake", "an empty purpose", poc(intake=INTAKE.replace("purpose: p", "purpose: ''")), 2, ("purpose",)),
     Case("intake", "percent instead of shares", criteria("{success: 80, withdraw: 40}"), 2, ("criteria.success", "80")),
+    Case("intake", "a percent sign", criteria("{success: 80%, withdraw: 0.4}"), 2, ("'80%'", "Write 0.8.")),
     Case("intake", "a word for a number", criteria("{success: high, withdraw: 0.4}"), 2, ("success", "'high'")),
     Case("intake", "withdrawal above success", criteria("{success: 0.4, withdraw: 0.8}"), 2, ("must not be above",)),
     Case("intake", "success without withdrawal", criteria("{success: 0.4}"), 2, ("criteria.withdraw is missing",)),
@@ -122,7 +124,7 @@ CASES = (
     Case("study", "a study.yaml that was changed", broken_study("digest: sha256:0\n"), 1, ("changed after",)),
     Case("study", "five rows", five_rows, 1, ("5 usable", "at least")),
     Case("adapter", "training into a folder that exists", train_over_a_folder, 2, ("exists already", "--out")),
-    Case("adapter", "no row short enough", train("--max-length", "8"), 1, ("0 usable",)),
+    Case("adapter", "no row short enough", train("--max-length", "8"), 1, ("0 usable", "8 tokens", "--max-length")),
     Case("adapter", "no row with an answer", train(data=EMPTY), 1, ("empty",)),
     Case(
         "adapter", "a full layer that is not there", train("--method", "hybrid", "--full-layers", "7"), 1, ("block 7",)

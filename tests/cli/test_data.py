@@ -5,6 +5,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from tests.work.fakes import write_data
 from tsugiki.cli.data import check, plain
 from tsugiki.errors import DataError, UsageError
 
@@ -84,6 +85,33 @@ def test_mistakes_are_errors_of_ours(file: Path) -> None:
         run(str(file), "--show", "1")
     with pytest.raises(DataError, match="no column 'x'"):
         run(str(file), "--prompt-column", "x")
+
+
+def test_without_a_base_it_says_that_tokens_were_not_counted(file: Path, tiny_llama: Path) -> None:
+    assert "Tokens were not counted" in run(str(file)) and "--base" in run(str(file))
+    assert any("--base" in note for note in json.loads(run(str(file), "--json"))["notes"])
+    assert "Tokens were not counted" not in run(str(file), "--base", str(tiny_llama), "--json")
+
+
+def test_rows_longer_than_max_length_are_listed(tmp_path: Path, tiny_llama: Path) -> None:
+    path = write_data(tmp_path / "reports.csv", rows=30)
+    base = ("--base", str(tiny_llama), "--json")
+    assert json.loads(run(str(path), *base))["excluded"] == []
+    found = json.loads(run(str(path), *base, "--max-length", "8"))
+    assert len(found["excluded"]) == 30 and found["excluded"][0]["reason"].endswith("tokens, the limit is 8")
+    assert "--max-length" in found["concerns"][0]["message"]
+
+
+def test_a_file_is_read_as_a_study_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("prompt,completion,Group,part\nAB-0000-0,締結,x,train\n", encoding="utf-8")
+    found = json.loads(run(str(path), "--split-column", "part", "--json"))
+    assert found["columns"] == ["prompt", "completion", "Group"] and "a line end was put" in found["guess"]
+    messages = [concern["message"] for concern in found["concerns"]]
+    assert "The dev part has no usable rows." in messages[0]
+    assert messages[1] == "A study takes 20 usable rows at least, 50 are recommended; there are 1."
+    with pytest.raises(DataError, match="no column 'x'"):
+        run(str(path), "--split-column", "x")
 
 
 @pytest.mark.parametrize(

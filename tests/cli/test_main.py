@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tsugiki import __version__
 from tsugiki.cli import main
 from tsugiki.errors import DataError, UsageError
 
@@ -23,6 +24,34 @@ def test_help_names_every_command(capsys: Any):
 def test_without_arguments_it_shows_the_help(capsys: Any):
     assert main.status_of([]) == 0
     assert "Commands" in capsys.readouterr().out
+
+
+def test_the_version_needs_no_command(capsys: Any):
+    assert main.status_of(["--version"]) == 0
+    assert capsys.readouterr().out == f"tsugiki {__version__}\n"
+
+
+def test_a_japanese_intake_can_be_written(tmp_path: Path):
+    path = tmp_path / "intake.yaml"
+    assert main.status_of(["poc", "--write-intake", str(path), "--language", "ja"]) == 0
+    text = path.read_text(encoding="utf-8")
+    assert "language: ja\n" in text and "成功基準" in text
+
+
+def test_signs_that_the_terminal_lacks_are_escaped(tmp_path: Path):
+    (tmp_path / "a.csv").write_text("prompt,completion\n弁—😀 a@b.example,締結\n", encoding="utf-8")
+    for encoding in ("cp932", "ascii"):
+        ran = subprocess.run(
+            [sys.executable, "-m", "tsugiki", "check", "a.csv"],
+            cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True, check=False,
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr.decode(encoding)
+        assert "\\U0001f600" in ran.stdout.decode(encoding)
+    ran = subprocess.run(
+        [sys.executable, "-m", "tsugiki", "check", "😀.csv"],
+        env={**os.environ, "PYTHONIOENCODING": "cp932"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 1 and b"There is no file \\U0001f600.csv" in ran.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -107,3 +107,17 @@ def test_estimate_says_what_every_method_takes(place: Path, tiny_llama: Path):
     share = {one["name"]: one["trainable_parameters"] / one["base_parameters"] for one in found["methods"]}
     assert set(share) == {"lora", "adapter", "hybrid", "full"} and share["full"] == 1 > share["lora"]
     assert found["steps"] == 300 and all(one["fits"] for one in found["methods"])
+
+
+def test_estimate_leaves_out_rows_that_are_too_long_and_says_so(place: Path, tiny_llama: Path):
+    rows = [f"question {number * 7919},P,{number // 2}\n" for number in range(60)]
+    rows += [f"{number} {'pump no. ' * 200},P,x\n" for number in range(9)]
+    (place / "long.csv").write_text("".join(["prompt,completion,customer\n", *rows]), encoding="utf-8")
+    command = ("estimate", "long.csv", "--base", tiny_llama, "--group-column", "customer")
+    ran = tsugiki(*command, folder=place)
+    assert ran.returncode == 0, ran.stderr
+    assert "60 usable rows, 38 to train on" in ran.stdout
+    assert "9 rows are longer than 512 tokens (--max-length) and left out" in ran.stdout
+    found: dict[str, Any] = json.loads(tsugiki(*command, "--max-length", "8", "--json", folder=place).stdout)
+    assert found["rows"] == {"usable": 0, "train": 0, "too_long": 69}
+    assert "--max-length" in found["concerns"][0]

@@ -55,6 +55,15 @@ def test_error_values_of_a_spreadsheet_are_excluded_by_name(error: str) -> None:
     )
 
 
+def test_labels_that_look_like_personal_data_are_masked() -> None:
+    labels = ["taro@example.com", "03-1234-5678", "軸受"]
+    findings = check(rows(*((f"q{number}", labels[number % 3]) for number in range(12))))
+    assert findings.labels is not None
+    assert findings.labels.counts == (("[phone]", 4), ("[e-mail]", 4), ("軸受", 4))
+    assert set(findings.labels.rare) == {"[phone]", "[e-mail]", "軸受"}
+    assert "taro@" not in json.dumps(findings.as_json(), ensure_ascii=False)
+
+
 def test_tokens_are_counted_over_both_fields_and_limited() -> None:
     findings = check(rows(("abc", "de"), ("abcdef", "ghijk"), ("a", "b")), limits=Limits(tokens=10), count_tokens=len)
     assert findings.excluded == (Exclusion(3, "11 tokens, the limit is 10"),)

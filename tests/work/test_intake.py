@@ -7,7 +7,7 @@ import yaml
 
 from tsugiki.config import Criteria, Intake
 from tsugiki.errors import UsageError
-from tsugiki.work.intake import ask_intake, intake_needed, read_intake, starter
+from tsugiki.work.intake import QUESTIONS_JA, ask_intake, intake_needed, read_intake, starter
 
 FILLED = {
     "purpose": "部品の分類",
@@ -45,6 +45,30 @@ def test_the_starter_asks_every_question_and_refuses_to_be_used_empty(tmp_path: 
         assert f"{name} is missing" in error.value.problem
 
 
+def test_the_japanese_starter_asks_every_question_in_japanese(tmp_path: Path):
+    text = starter("ja")
+    assert set(QUESTIONS_JA) == {*Intake.model_fields, *Criteria.model_fields}
+    assert all(f"# {question}\n" in text for question in QUESTIONS_JA.values())
+    assert not [line for line in text.splitlines() if line.lstrip().startswith("# ") and line.isascii()][1:]
+    for name, value in {
+        "purpose": "仕分け",
+        "owner": "a",
+        "reviewer": "b",
+        "  success": 0.7,
+        "  withdraw": 0.2,
+    }.items():
+        text = text.replace(f"\n{name}:\n", f"\n{name}: {value}\n")
+    found = read_intake(write(tmp_path, text))
+    assert found.language == "ja" and found.criteria == Criteria(success=0.7, withdraw=0.2)
+
+
+@pytest.mark.parametrize(("written", "share"), [("80%", "0.8"), ("８０％", "0.8"), ("62.5 %", "0.625")])
+def test_a_percentage_is_answered_with_the_number_to_write(tmp_path: Path, written: str, share: str):
+    content = yaml.safe_dump({**FILLED, "criteria": {"success": written, "withdraw": 0.4}}, allow_unicode=True)
+    with pytest.raises(UsageError, match=rf"criteria\.success must be .*, got '{written}'\. Write {share}\."):
+        read_intake(write(tmp_path, content))
+
+
 def test_the_filled_starter_keeps_the_defaults(tmp_path: Path):
     text = starter()
     for name, value in {"purpose": "p", "owner": "o", "reviewer": "r", "  success": "0.7", "  withdraw": "0.2"}.items():
@@ -80,7 +104,11 @@ def test_a_missing_file_is_named(tmp_path: Path):
 
 def test_asks_again_after_a_refused_answer_and_keeps_the_others():
     answers = iter(
-        ["sort parts", "Sato", "Takahashi", "en", "exact_match", "high", "0.3"] + ["keep"] * 5 + ["0.6", "keep"]
+        ["sort parts", "Sato", "Takahashi", "en", "exact_match", "high", "0.3"]
+        + ["keep"] * 5
+        + ["60%", "keep"]
+        + ["keep"] * 5
+        + ["0.6", "keep"]
     )
     asked: list[tuple[str, str | None]] = []
     told: list[str] = []
@@ -92,7 +120,10 @@ def test_asks_again_after_a_refused_answer_and_keeps_the_others():
 
     found = ask_intake(ask, told.append)
     assert (found.purpose, found.criteria.success, found.criteria.withdraw) == ("sort parts", 0.6, 0.3)
-    assert told == ["success must be a number from 0 to 1, got 'high'. Answer again."]
+    assert told == [
+        "success must be a number from 0 to 1, got 'high'. Answer again.",
+        "success must be a number from 0 to 1, got '60%'. Write 0.6.",
+    ]
     assert asked[0] == ("purpose (what the adapted model is for)", None)
     assert asked[7][1] == "sort parts"
 

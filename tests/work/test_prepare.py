@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,17 +8,20 @@ import pytest
 
 from tests.work.fakes import write_data
 from tsugiki.config import Design
-from tsugiki.data.shapes import Columns
+from tsugiki.data.shapes import Columns, Example
+from tsugiki.data.split import Splits
 from tsugiki.errors import DataError
-from tsugiki.work.examples import read_examples, write_examples
+from tsugiki.work.examples import read_examples, with_shots
 from tsugiki.work.prepare import (
-    ALL,
     DataSpec,
+    blaming_length,
+    checked,
+    divided,
     read_check,
     read_source,
     study_examples,
     subset_name,
-    usable_examples,
+    usable_findings,
     write_parts,
     write_subsets,
 )
@@ -31,9 +35,9 @@ def table(folder: Path, header: str, rows: list[str]) -> DataSpec:
 
 def parts(spec: DataSpec, folder: Path, **lengths: Any) -> dict[str, set[int]]:
     source = read_source(spec)
-    usable = usable_examples(source)
-    write_examples(folder / ALL, usable)
-    write_parts(source, folder, Design(), lengths=lengths.get("lengths", [(1, 1)] * len(usable)), longest=10)
+    usable = usable_findings(source).examples
+    findings = checked(source, usable, lengths.get("lengths", [(1, 1)] * len(usable)), 10)
+    write_parts(source, folder, findings, divided(source, findings, Design()))
     return {
         name: {one.row for one in read_examples(folder / f"data/{name}.jsonl")} for name in ("train", "dev", "test")
     }
@@ -94,10 +98,79 @@ def test_faults_that_a_study_would_meet_late_are_met_at_once(tmp_path: Path):
 def test_a_file_without_a_usable_row_names_the_first_reason(tmp_path: Path):
     source = read_source(table(tmp_path, "prompt,completion", [",a", "b,"]))
     with pytest.raises(DataError, match=r"None of the 2 rows of data\.csv can be used: row 2: the prompt is empty\."):
-        usable_examples(source)
+        usable_findings(source)
 
 
 def test_a_column_that_is_not_there_is_an_error(tmp_path: Path):
     spec = table(tmp_path, "prompt,completion", ["a,b"])
     with pytest.raises(DataError, match="no column 'x'"):
         read_source(DataSpec(spec.path, columns=Columns(group="x")))
+
+
+def test_a_refusal_of_rows_that_were_too_long_names_tokens_and_not_more_rows():
+    refusal = DataError("There are 5 usable examples, at least 20 are needed.", fix="Add at least 15 rows.")
+    with pytest.raises(DataError) as error, blaming_length([(400, 200), (8, 2), (500, 200)], 512):
+        raise refusal
+    assert error.value.problem.endswith("needed. 2 rows are left out for being longer than 512 tokens (up to 700).")
+    assert error.value.fix == "Pass --max-length 700, which needs more memory, or shorten them."
+    with pytest.raises(DataError, match="Add at least 15 rows"), blaming_length([(8, 2)], 512):
+        raise refusal
+
+
+@pytest.mark.parametrize("name", ["Group", "ＧＲＯＵＰ", "group "])
+def test_a_group_column_is_known_by_its_name_in_any_case_and_width(tmp_path: Path, name: str):
+    found = read_source(table(tmp_path, f"prompt,completion,{name}", ["a,b,x", "c,d,x"]))
+    assert {example.group for example in found.examples} == {"x"}
+    used = read_source(DataSpec(tmp_path / "data.csv", columns=Columns(prompt=name.strip(), completion="completion")))
+    assert {example.group for example in used.examples} == {None}
+
+
+def test_a_split_column_that_is_not_there_is_an_error_at_once(tmp_path: Path):
+    spec = table(tmp_path, "prompt,completion", ["a,b"])
+    with pytest.raises(DataError, match="no column 'part'"):
+        read_source(DataSpec(spec.path, split_column="part"))
+
+
+def test_a_prompt_without_white_space_at_its_end_gets_a_line_end(tmp_path: Path):
+    source = read_source(table(tmp_path, "prompt,completion", ["AB-0000-0,締結", "Class: ,P", ",empty"]))
+    assert [example.prompt for example in source.examples] == ["AB-0000-0\n", "Class: ", ""]
+    assert "1 of 3 prompts end without white space; a line end was put behind each" in source.guess.sentence
+    shot, item = source.examples[0], source.examples[1]
+    assert with_shots([shot], item).prompt == "AB-0000-0\n締結\n\nClass: "
+    assert "line end" not in read_source(table(tmp_path, "prompt,completion", ["Class: ,P"])).guess.sentence
+
+
+def test_a_line_end_changes_neither_rows_nor_duplicates_nor_the_split(tmp_path: Path):
+    rows = [f"question {number * 7919},answer {number % 3}" for number in range(40)]
+    bare = [*rows, rows[0]]
+    spaced = [row.replace(",", " ,") for row in bare]
+    found = []
+    for lines in (bare, spaced):
+        folder = tmp_path / str(len(found))
+        folder.mkdir()
+        source = read_source(table(folder, "prompt,completion", lines))
+        findings = usable_findings(source)
+        splits = divided(source, findings, Design())
+        found.append((findings.excluded, findings.groups, [[one.row for one in part] for part in splits_of(splits)]))
+    assert found[0] == found[1]
+    assert [one.row for one in found[0][0]] == [42]
+
+
+def splits_of(splits: Splits) -> tuple[tuple[Example, ...], ...]:
+    return splits.train, splits.dev, splits.test
+
+
+def test_chats_keep_their_prompts(tmp_path: Path):
+    path = tmp_path / "chats.jsonl"
+    turns = [{"role": "user", "content": "弁が固い"}, {"role": "assistant", "content": "注油"}]
+    path.write_text(json.dumps({"messages": turns}) + "\n", encoding="utf-8")
+    assert read_source(DataSpec(path)).examples[0].prompt == "弁が固い"
+
+
+def test_a_copy_of_a_row_that_is_too_long_is_too_long(tmp_path: Path):
+    source = read_source(table(tmp_path, "prompt,completion", ["a long one,x", "a  long one,x", "short,y"]))
+    findings = checked(source, usable_findings(source).examples, [(9, 4), (2, 1)], 10)
+    assert [(one.row, one.reason) for one in findings.excluded] == [
+        (2, "13 tokens, the limit is 10"),
+        (3, "13 tokens, the limit is 10"),
+    ]

@@ -243,3 +243,32 @@ def test_a_base_that_cannot_be_inspected_ends_the_study_with_its_own_words(tmp_p
     with pytest.raises(StudyError, match=r"No base is called 'x'\. Name another\."):
         run(make_study(data), tmp_path / "study", FakeTrials(before=no_base))
     assert not (tmp_path / "study" / "study.yaml").exists()
+
+
+def test_a_study_refused_for_its_long_rows_leaves_a_folder_that_takes_other_arguments(tmp_path: Path, data: Path):
+    class Long(FakeTrials):
+        def _inspect(self, spec: TrialSpec, folder: Path) -> dict[str, Any]:
+            found = super()._inspect(spec, folder)
+            return {**found, "lengths": [[598, 2]] * (len(found["lengths"]) - 5) + found["lengths"][-5:]}
+
+    folder, study = tmp_path / "study", make_study(data)
+    with pytest.raises(DataError, match=r"5 usable.* 95 rows are left out for being .* 512 tokens.*--max-length 600"):
+        run(study, folder, Long())
+    assert not (folder / "study.yaml").exists()
+    longer = replace(study, recipe=study.recipe.model_copy(update={"max_length": 600}))
+    assert run(longer, folder, Long()).scorecard["verdict"]["value"] == "conditional"
+
+
+def test_a_kill_between_the_lock_and_the_parts_is_resumed(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch):
+    class Killed(BaseException):
+        pass
+
+    def kill(*arguments: Any) -> None:
+        raise Killed
+
+    folder, study = tmp_path / "study", make_study(data)
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr("tsugiki.work.study.write_parts", kill)
+        run(study, folder, FakeTrials())
+    assert (folder / "study.yaml").is_file() and read_check(folder) is None
+    assert run(study, folder, FakeTrials()).failed == ()

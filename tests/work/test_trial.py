@@ -18,7 +18,7 @@ from tsugiki.errors import DoesNotFit
 from tsugiki.work import fit, trial
 from tsugiki.work.design import ALL_MEASUREMENTS, Cost, calibration_of
 from tsugiki.work.examples import write_examples
-from tsugiki.work.prepare import ALL, DataSpec, read_source, usable_examples, write_parts
+from tsugiki.work.prepare import ALL, DataSpec, divided, read_source, usable_findings, write_parts
 from tsugiki.work.spec import TrialSpec, read_result, read_spec, scratch_folder, spec_path
 from tsugiki.work.trial import clear_scratch, json_lines, outcome
 
@@ -30,9 +30,9 @@ METRICS = {"exact_match", "macro_f1", "chrf", "character_accuracy"}
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
     source = read_source(DataSpec(write_data(folder / "reports.csv", rows=30)))
-    usable = usable_examples(source)
-    write_examples(folder / ALL, usable)
-    write_parts(source, folder, Design(), lengths=[[1, 1]] * len(usable), longest=512)
+    findings = usable_findings(source)
+    write_examples(folder / ALL, findings.examples)
+    write_parts(source, folder, findings, divided(source, findings, Design()))
     return folder
 
 

@@ -1,7 +1,8 @@
 """`tsugiki check`: what is in a data file, what is wrong with it, what would leak.
 
-Registered by main.py. Calls read, shapes and check, then renders; decides nothing itself. Everything that comes from
-the file is printed as plain text: terminal control sequences are made visible, markup is not interpreted.
+Registered by main.py. Calls `work`, which reads the file as a study does, then renders; decides nothing itself.
+Everything that comes from the file is printed as plain text: terminal control sequences are made visible, markup is
+not interpreted.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,61 +19,66 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from tsugiki.cli.options import From, with_knobs
+from tsugiki.config import Design, Recipe
+from tsugiki.errors import UsageError
+
 Data = Annotated[Path, typer.Argument(help="CSV, TSV, XLSX, JSONL, JSON or Parquet file", show_default=False)]
 PromptColumn = Annotated[str | None, typer.Option(help="column with the prompt; guessed if left out")]
 CompletionColumn = Annotated[str | None, typer.Option(help="column with the answer to learn; guessed if left out")]
 GroupColumn = Annotated[str | None, typer.Option(help="rows with the same value here never cross a split")]
+SplitColumn = Annotated[str | None, typer.Option(help="column that says train, dev or test for each row")]
 Sheet = Annotated[str | None, typer.Option(help="sheet of a workbook; the first filled one if left out")]
 BaseName = Annotated[str | None, typer.Option("--base", help="count tokens as this base does")]
 Show = Annotated[int, typer.Option(min=0, help="print this many examples: prompt dim, learned part green")]
 AsJson = Annotated[bool, typer.Option("--json", help="machine-readable result on stdout")]
 
+UNCOUNTED = "Tokens were not counted, so rows that are too long are not known; name the base with --base."
 LISTED = 20  # rows listed one by one for people; --json has all
 NAMED_ROWS = 12
 WIDTH = 80
 
 
+@with_knobs(recipe=From(Recipe, "Training", leave_out=set(Recipe.model_fields) - {"max_length"}))
 def check(
     data: Data,
     prompt_column: PromptColumn = None,
     completion_column: CompletionColumn = None,
     group_column: GroupColumn = None,
+    split_column: SplitColumn = None,
     sheet: Sheet = None,
     base: BaseName = None,
     show: Show = 0,
     as_json: AsJson = False,
+    *,
+    recipe: Recipe,
 ) -> None:
     """Look at a data file: its columns, what is excluded and why, duplicates, contradictions, labels, secrets."""
-    from tsugiki.config import Recipe
-    from tsugiki.data.check import Limits
-    from tsugiki.data.check import check as check_examples
-    from tsugiki.data.read import read_table
-    from tsugiki.data.shapes import Columns, to_examples
-    from tsugiki.errors import UsageError
+    from tsugiki.data.shapes import Columns
+    from tsugiki.work.prepare import DataSpec, read_source
+    from tsugiki.work.preview import preview
 
     if show and base is None:
         raise UsageError("--show prints examples as a base's tokenizer cuts them.", fix="Name the base with --base.")
-    table = read_table(data, sheet=sheet)
-    examples, guess = to_examples(table, Columns(prompt_column, completion_column, group_column))
+    columns = Columns(prompt_column, completion_column, group_column)
+    source = read_source(DataSpec(data, columns, sheet, split_column))
+    table, guess = source.table, source.guess
     tokenizer = _tokenizer(base) if base is not None else None
-    findings = check_examples(
-        examples,
-        excluded=guess.excluded,
-        limits=Limits(tokens=Recipe().max_length),
-        count_tokens=_counter(tokenizer) if tokenizer is not None else None,
-    )
+    count = _counter(tokenizer) if tokenizer is not None else None
+    findings = preview(source, Design(), recipe.max_length, count).findings
+    notes = (*table.notes, *((UNCOUNTED,) if tokenizer is None else ()))
     shown = [_masked(tokenizer, example) for example in findings.examples[:show]] if tokenizer is not None else []
     if as_json:
         facts = {"file": table.path.name, "format": table.format, "encoding": table.encoding, "digest": table.digest}
         read_as = {"shape": guess.shape, "columns": list(guess.columns), "guess": guess.sentence}
-        result = {**facts, **read_as, "notes": list(table.notes), **findings.as_json(), "shown": shown}
+        result = {**facts, **read_as, "notes": list(notes), **findings.as_json(), "shown": shown}
         # ASCII escapes: half characters and control codes from the file survive any terminal and any parser.
         sys.stdout.write(json.dumps(result, indent=2, allow_nan=False) + "\n")
         return
     console = Console(highlight=False, soft_wrap=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
-    _render(console, table, guess, findings)
+    _render(console, table, (guess.sentence, *notes), findings)
     for number, example in enumerate(shown, start=1):
         _render_example(console, number, example)
 
@@ -103,8 +109,10 @@ def _tokenizer(base: str) -> Any:
     return load_tokenizer(BaseSpec(name=base))
 
 
-def _counter(tokenizer: Any) -> Callable[[str], int]:
-    return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
+def _counter(tokenizer: Any) -> Callable[[Sequence[Any]], list[tuple[int, int]]]:
+    from tsugiki.work.task import counting
+
+    return counting(tokenizer)
 
 
 def _masked(tokenizer: Any, example: Any) -> dict[str, Any]:
@@ -114,11 +122,11 @@ def _masked(tokenizer: Any, example: Any) -> dict[str, Any]:
     return {"row": example.row, "pieces": [{"text": text, "learned": learned} for text, learned in pieces]}
 
 
-def _render(console: Console, table: Any, guess: Any, findings: Any) -> None:
+def _render(console: Console, table: Any, sentences: tuple[str, ...], findings: Any) -> None:
     console.print(Text(plain(table.path.name), style="bold"))
     encoding = f", {table.encoding}" if table.encoding else ""
     console.print(Text(f"{table.format.upper()}{encoding}, {findings.rows:,} rows"))
-    for sentence in (*table.notes, guess.sentence):
+    for sentence in sentences:
         console.print(Text(plain(sentence)))
     console.print()
     console.print(Text(f"{findings.used:,} rows can be used, {len(findings.excluded):,} excluded.", style="bold"))

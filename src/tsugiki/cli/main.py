@@ -7,12 +7,14 @@ the commands import what they need when they run.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from tsugiki import __version__
 from tsugiki.cli.adapters import evaluate, train
 from tsugiki.cli.data import check
 from tsugiki.cli.studies import demo, estimate, poc, scorecard
@@ -26,12 +28,32 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tsugiki {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def every_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and stop")
+    ] = False,
+) -> None:
+    """Options that need no command."""
+
+
 for command in (demo, check, estimate, poc, scorecard, train, evaluate):
     app.command()(command)
 
 
 def run() -> NoReturn:
     """Entry point of the installed command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal in Shift_JIS has no sign for ⏎: escape it, go on
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(status_of(sys.argv[1:]))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tsugiki.cli.data import AsJson, CompletionColumn, GroupColumn, PromptColumn, Sheet
+from tsugiki.cli.data import AsJson, CompletionColumn, GroupColumn, PromptColumn, Sheet, SplitColumn, plain
 from tsugiki.cli.options import From, with_knobs
 from tsugiki.config import Design, Intake, LanguageName, PlanSpec, Recipe
 from tsugiki.errors import UsageError
@@ -28,7 +28,7 @@ BaseName = Annotated[str | None, typer.Option("--base", help="hub id, folder, .g
 Out = Annotated[Path | None, typer.Option(help="folder of the study; the same folder again resumes it")]
 IntakeFile = Annotated[Path | None, typer.Option("--intake", help="YAML file with purpose, criteria, owner, reviewer")]
 WriteIntake = Annotated[Path | None, typer.Option(help="write an intake file to fill in, and stop")]
-SplitColumn = Annotated[str | None, typer.Option(help="column that says train, dev or test for each row")]
+Language = Annotated[LanguageName | None, typer.Option(help="language of the file that --write-intake writes")]
 TemplateName = Annotated[
     Literal["auto", "plain", "chat"],
     typer.Option(help="show prompts as they are, or as the base's chat; auto: chats only"),
@@ -48,6 +48,7 @@ def poc(
     out: Out = None,
     intake: IntakeFile = None,
     write_intake: WriteIntake = None,
+    language: Language = None,
     prompt_column: PromptColumn = None,
     completion_column: CompletionColumn = None,
     group_column: GroupColumn = None,
@@ -65,7 +66,9 @@ def poc(
     from tsugiki.work.intake import starter
 
     if write_intake is not None:
-        return _write_starter(write_intake, starter())
+        return _write_starter(write_intake, starter(language or "en"))
+    if language is not None:
+        raise UsageError("--language belongs to --write-intake.", fix="Set the language in the intake file.")
     if data is None or base is None or out is None:
         missing = [name for name, value in (("DATA", data), ("--base", base), ("--out", out)) if value is None]
         raise UsageError(
@@ -128,6 +131,8 @@ def estimate(
     base: Annotated[str, typer.Option("--base", help="hub id, folder, .gguf file, smollm2-135m or gemma3-270m")],
     prompt_column: PromptColumn = None,
     completion_column: CompletionColumn = None,
+    group_column: GroupColumn = None,
+    split_column: SplitColumn = None,
     sheet: Sheet = None,
     as_json: AsJson = False,
     *,
@@ -140,14 +145,20 @@ def estimate(
     from tsugiki.work.outlook import estimate_study
     from tsugiki.work.prepare import DataSpec
 
-    found = estimate_study(DataSpec(data, Columns(prompt_column, completion_column), sheet), base, design, plan, recipe)
+    spec = DataSpec(data, Columns(prompt_column, completion_column, group_column), sheet, split_column)
+    found = estimate_study(spec, base, design, plan, recipe)
     if as_json:
         print_json(found)
         return
     free = found["free_bytes"] / 1e9
     slow = " (emulated here, slower than float32)" if found["emulated"] else ""
     print_line(f"{found['base']} as {found['precision']}{slow} on {found['device']}, {free:.1f} GB free")
-    print_line(f"{found['rows']['usable']} usable rows, {found['rows']['train']} to train on, {found['steps']} steps")
+    rows = found["rows"]
+    print_line(f"{rows['usable']} usable rows, {rows['train']} to train on, {found['steps']} steps")
+    if rows["too_long"]:
+        print_line(f"{rows['too_long']} rows are longer than {recipe.max_length} tokens (--max-length) and left out")
+    for concern in found["concerns"]:
+        print_line(plain(concern))
     for method in found["methods"]:
         peak = method["peak"]
         share = method["trainable_parameters"] / method["base_parameters"]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tsugiki.data.duplicates import NearDuplicates, near_duplicates
@@ -66,7 +66,7 @@ class Findings:
     concerns: tuple[Concern, ...]
     sensitive: tuple[SensitiveFinding, ...]
     closed: bool  # the completions are labels from a closed set (rule: keys.closed_labels)
-    labels: Labels | None  # None unless closed
+    labels: Labels | None  # None unless closed; masked where they look like personal data or secrets
     prompt_characters: Spread | None
     completion_characters: Spread | None
     tokens: Spread | None  # None where no tokenizer was given
@@ -133,12 +133,17 @@ def check(
         concerns=tuple(_concerns(used, near, closed)),
         sensitive=tuple(sensitive_findings(_fields(examples))),
         closed=closed,
-        labels=labels(completions) if closed else None,
+        labels=_masked(labels(completions)) if closed else None,
         prompt_characters=spread([len(example.prompt) for example in used]),
         completion_characters=spread([len(completion) for completion in completions]),
         tokens=spread(counts),
         languages=_languages(used),
     )
+
+
+def _masked(found: Labels) -> Labels:
+    counts = tuple((masked(label), count) for label, count in found.counts)
+    return replace(found, counts=counts, rare=tuple(map(masked, found.rare)))
 
 
 def _unusable(example: Example, limits: Limits) -> str | None:

@@ -14,7 +14,18 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["e-mail", "phone", "postal code", "my number", "card", "ip address", "private key", "key", "password"]
+Kind = Literal[
+    "e-mail",
+    "phone",
+    "postal code",
+    "my number",
+    "card",
+    "ip address",
+    "private key",
+    "key",
+    "password",
+    "credentials in a URL",
+]
 
 CONTEXT = 12  # characters shown on either side of a masked value
 # One character for one, so that places in the changed text are places in the original.
@@ -26,10 +37,13 @@ HALF_WIDTH: dict[int, str] = {
 # The long vowel mark stands in for a hyphen between digits; elsewhere it belongs to a word (センサー).
 VOWEL_HYPHEN = re.compile(r"(?<=[0-9])ー(?=[0-9])")
 WORTH_A_LOOK = re.compile(
-    r"@|[0-9]{3}|[0-9]\.[0-9]|-----BEGIN|[A-Za-z0-9_-]{20}|(?i:pass|pwd|secret|token|api)|パス|暗証|トークン"
+    r"@|[0-9]{3}|[0-9]\.[0-9]|-----BEGIN|[A-Za-z0-9_-]{20}|(?i:pass|pw|secret|token|api)|パス|暗証|トークン"
 )
 
 PLACEHOLDER = re.compile(r"^[<$%{\[*]|^(?:x+|X+|\*+|\.+|-+)$|[>}]$")
+# パス also is a path, PW a pulse width.
+NO_PASSWORD = re.compile(r"^(?:[A-Za-z]:)?[/\\~.]|^[0-9.]+(?:[munpμ]?s|mm)\b")
+PART_WORD = re.compile(r"(?:部品番号|管理番号|型番|品番)(?:[\s:=#「(\[]|は|が|No\.?){0,3}$")
 VERSION_WORD = re.compile(r"(?i:ver|version|rev|v|バージョン|版)[.\s:]*$")
 
 
@@ -103,6 +117,8 @@ def is_card(digits: str) -> bool:
 
 def _is_phone(match: re.Match[str]) -> bool:
     """Ten digits (eleven for mobile and IP numbers), the last group four digits long except for toll-free numbers."""
+    if _is_part_number(match):
+        return False
     domestic = re.sub(r"^\+81[- ]?\(?0?\)?", "0", match[0])
     digits = _digits(domestic)
     if digits.startswith(("0120", "0800", "0570", "0990")):
@@ -124,7 +140,14 @@ def _is_address(match: re.Match[str]) -> bool:
 def _is_secret(match: re.Match[str]) -> bool:
     """A password, not the next word of an English sentence or a placeholder."""
     value = match["value"]
-    return not PLACEHOLDER.search(value) and any(not letter.isalpha() for letter in value.rstrip(".,;:!?)\"'"))
+    if PLACEHOLDER.search(value) or (match["short"] and NO_PASSWORD.search(value)):
+        return False
+    return any(not letter.isalpha() for letter in value.rstrip(".,;:!?)\"'"))
+
+
+def _is_part_number(match: re.Match[str]) -> bool:
+    """The word before the number says that it names a thing."""
+    return bool(PART_WORD.search(match.string[max(0, match.start() - 12) : match.start()]))
 
 
 def _digits(text: str) -> str:
@@ -159,9 +182,18 @@ PATTERNS: tuple[tuple[Kind, re.Pattern[str], Callable[[re.Match[str]], bool] | N
         None,
     ),
     (
+        "credentials in a URL",
+        re.compile(
+            r"[A-Za-z][A-Za-z0-9+.-]{1,20}://(?P<value>[^\s:/?#@<>\"'\u0080-\uffff]{0,64}"
+            r":(?P<secret>[^\s/?#@<>\"'\u0080-\uffff]{1,128}))@"
+        ),
+        lambda match: not PLACEHOLDER.search(match["secret"]),
+    ),
+    (
         "password",
         re.compile(
-            r"(?i:pass(?:word|wd|phrase)|pwd|api[ _-]?key|secret(?:[ _-]?(?:access[ _-]?)?key)?"
+            r"(?i:(?P<short>(?<![A-Za-z0-9])pw|(?<![ァ-ヶー])パス(?=\s{0,3}[=:]))"
+            r"|pass(?:word|wd|phrase)|pwd|api[ _-]?key|secret(?:[ _-]?(?:access[ _-]?)?key)?"
             r"|(?:access|auth|bearer)[ _-]?token"
             r"|パスワード|パスフレーズ|暗証番号|api ?キー|シークレットキー|アクセストークン)"
             r"[\"'」]?\s{0,3}(?:=|:|は)\s{0,3}[\"'「]?(?P<value>[!#-&(-~]{4,128})"
@@ -188,14 +220,14 @@ PATTERNS: tuple[tuple[Kind, re.Pattern[str], Callable[[re.Match[str]], bool] | N
     (
         "my number",
         re.compile(rf"{_START}[0-9]{{4}}([ -]?)[0-9]{{4}}\1[0-9]{{4}}{_END}"),
-        lambda match: is_my_number(_digits(match[0])),
+        lambda match: is_my_number(_digits(match[0])) and not _is_part_number(match),
     ),
     (
         "phone",
         re.compile(rf"{_START}(?:\+81[- ]?\(?0?\)?|\(?0)[1-9][0-9]{{0,3}}{_GAP}[0-9]{{1,4}}{_GAP}[0-9]{{3,4}}{_END}"),
         _is_phone,
     ),
-    ("phone", re.compile(rf"{_START}(?:\+81[789]0|0[789]0)[0-9]{{8}}{_END}"), None),
+    ("phone", re.compile(rf"{_START}(?:\+81[789]0|0[789]0)[0-9]{{8}}{_END}"), _is_phone),
     (
         "phone",
         re.compile(

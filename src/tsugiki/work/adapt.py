@@ -22,7 +22,7 @@ from tsugiki.engine.base import Base, BaseSpec, live_weights_digest, load_base
 from tsugiki.engine.train import train
 from tsugiki.errors import UsageError
 from tsugiki.work.fit import manifest, plan_for, prove_untouched, step_events
-from tsugiki.work.prepare import SPLIT_SEED, DataSpec, checked, read_source, usable_examples
+from tsugiki.work.prepare import SPLIT_SEED, DataSpec, blaming_length, checked, read_source, usable_findings
 from tsugiki.work.spec import Template
 from tsugiki.work.task import Emit, Task, render_for, token_lengths, tokens
 
@@ -43,12 +43,14 @@ def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
         raise UsageError(f"{out} exists already.", fix="Name another folder with --out, or delete it.")
     source = read_source(wanted.data)
     emit({"event": "reading", "sentence": source.guess.sentence})
-    usable = usable_examples(source)
+    usable = usable_findings(source)
+    _parts(usable, wanted.dev_share)  # what cannot be split is refused before a base is loaded
     emit({"event": "phase", "phase": "load"})
     base = load_base(BaseSpec(wanted.base, precision=wanted.recipe.precision))
-    lengths = token_lengths(base, render_for(base, wanted.template), usable)
-    findings = checked(source, usable, lengths, wanted.recipe.max_length)
-    learned, held_back = _parts(findings, wanted.dev_share)
+    lengths = token_lengths(base.tokenizer, render_for(base, wanted.template), usable.examples)
+    findings = checked(source, usable.examples, lengths, wanted.recipe.max_length)
+    with blaming_length(lengths, wanted.recipe.max_length):
+        learned, held_back = _parts(findings, wanted.dev_share)
     task = _task(base, wanted, learned, held_back)
     before = live_weights_digest(base)
     plan, plan_spec = plan_for(task, wanted.plan, wanted.recipe)

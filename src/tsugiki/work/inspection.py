@@ -19,5 +19,5 @@ def inspect_base(spec: TrialSpec, study: Path, emit: Emit) -> dict[str, Any]:
     emit({"event": "phase", "phase": "load"})
     base = open_base(spec)
     emit({"event": "phase", "phase": "tokenise"})
-    lengths = token_lengths(base, render_for(base, spec.template), read_examples(study / spec.train))
+    lengths = token_lengths(base.tokenizer, render_for(base, spec.template), read_examples(study / spec.train))
     return {"identity": asdict(base.identity), "dtype": str(base.dtype).removeprefix("torch."), "lengths": lengths}

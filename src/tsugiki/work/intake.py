@@ -1,12 +1,13 @@
 """The intake: purpose, criteria, owner and reviewer, asked before anything is trained.
 
 Called by the `poc` command: read from a YAML file, or asked for one question at a time; `starter` is the file to fill
-in. The questions and the comments of the starter are the descriptions of the fields in `config`. Never invents an
-answer that has no default.
+in. The questions and the comments of the English starter are the descriptions of the fields in `config`. Never invents
+an answer that has no default.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ import yaml
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from tsugiki.config import Criteria, Intake, parse
+from tsugiki.config import Criteria, Intake, LanguageName, parse
 from tsugiki.errors import UsageError
 
 Ask = Callable[[str, str | None], str]  # question, default -> answer
 Tell = Callable[[str], None]
+
+PERCENT = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*[%％]")
 
 STARTER_HEAD = """\
 # The intake of a study. Fill in every line without a value, then run:
@@ -27,21 +30,46 @@ STARTER_HEAD = """\
 # It is locked into the study: what counts as success is fixed before anything is trained.
 """
 
+STARTER_HEAD_JA = """\
+# スタディの記入票です。値のない行をすべて埋めてから、次のように実行してください。
+#   tsugiki poc DATA --base BASE --out FOLDER --intake THIS_FILE
+# 内容はスタディに固定されます。成功の基準は、学習を始める前に決まります。
+"""
+QUESTIONS_JA = {  # what config says about these fields in English
+    "purpose": "適応したモデルを何に使うか",
+    "owner": "このスタディの責任者",
+    "reviewer": "判定を確認する人",
+    "criteria": "成功基準と撤退基準",
+    "language": "スコアカードの言語（ja または en）",
+    "metric": "判定に使う指標（exact_match、macro_f1、chrf、character_accuracy、json_fields）",
+    "success": "品質がこの値に届いたときだけ採用とする（0〜1。80% は 0.8 と書く）",
+    "withdraw": "品質がこの値を確かに下回れば見送りとする（0〜1）",
+    "margin_points": "フルファインチューニングに対する非劣性の許容差（ポイント）",
+    "margin_gain_share": "フルファインチューニングによる向上幅に対する許容差の割合。大きいほうを使う",
+    "retention_loss": "一般的な文章での損失の増加の上限（トークンあたりの nat）",
+    "confidence": "すべての区間と検定の信頼度",
+}
+
 
 def read_intake(path: Path) -> Intake:
-    return parse(Intake, _without_blanks(_read_yaml(path)), source=str(path))
+    values = _without_blanks(_read_yaml(path))
+    criteria = values.get("criteria")
+    for name, value in criteria.items() if isinstance(criteria, dict) else ():
+        _refuse_percent(f"{path}: criteria.{name}", value)
+    return parse(Intake, values, source=str(path))
 
 
-def starter() -> str:
+def starter(language: LanguageName = "en") -> str:
     """A YAML file with every question as a comment; what has a default shows it."""
-    lines = [STARTER_HEAD]
+    lines = [STARTER_HEAD_JA if language == "ja" else STARTER_HEAD]
     for name, field in Intake.model_fields.items():
-        lines.append(f"# {field.description}")
+        lines.append(f"# {_question(name, field, language)}")
         if name == "criteria":
             lines.append("criteria:")
-            lines += [line for key, inner in Criteria.model_fields.items() for line in _starter_lines(key, inner)]
+            for key, inner in Criteria.model_fields.items():
+                lines += [f"  # {_question(key, inner, language)}", f"  {key}:{_default_text(inner)}"]
         else:
-            lines.append(f"{name}:{_default_text(field)}")
+            lines.append(f"{name}: {language}" if name == "language" else f"{name}:{_default_text(field)}")
     return "\n".join(lines) + "\n"
 
 
@@ -94,8 +122,15 @@ def _without_blanks(value: Mapping[str, Any]) -> dict[str, Any]:
     return {str(key): inner for key, inner in kept.items() if inner is not None}
 
 
-def _starter_lines(name: str, field: FieldInfo) -> list[str]:
-    return [f"  # {field.description}", f"  {name}:{_default_text(field)}"]
+def _refuse_percent(where: str, value: Any) -> None:
+    found = PERCENT.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found:
+        share = float(found["number"]) / 100
+        raise UsageError(f"{where} must be a number from 0 to 1, got {value!r}.", fix=f"Write {share:g}.")
+
+
+def _question(name: str, field: FieldInfo, language: LanguageName) -> str:
+    return QUESTIONS_JA[name] if language == "ja" else str(field.description)
 
 
 def _default_text(field: FieldInfo) -> str:
@@ -119,6 +154,7 @@ def _default(field: FieldInfo) -> str | None:
 
 
 def _number(name: str, answer: str) -> float:
+    _refuse_percent(name, answer)
     try:
         return float(answer)
     except ValueError:

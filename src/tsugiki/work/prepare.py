@@ -8,13 +8,15 @@ row were counted by the inspection.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tsugiki.config import Design, MetricName
 from tsugiki.data.check import Findings, Limits, check
+from tsugiki.data.keys import text_key
 from tsugiki.data.read import Table, read_table
 from tsugiki.data.shapes import Columns, Example, Guess, to_examples
 from tsugiki.data.split import Splits, nested_subsets, split, split_by_column
@@ -58,36 +60,52 @@ class Source:
 
 
 def read_source(spec: DataSpec) -> Source:
+    """Read as every command reads; a prompt of a column that ends in no white space gets a line end behind it."""
     table = read_table(spec.path, sheet=spec.sheet)
+    if spec.split_column is not None:
+        table.column(spec.split_column)  # a wrong name is an error that lists the right ones
     columns = spec.columns
-    if columns.group is None and GROUP_COLUMN in table.columns:
-        columns = Columns(columns.prompt, columns.completion, GROUP_COLUMN)
-    examples, guess = to_examples(table, columns)
+    if columns.group is None:
+        columns = replace(columns, group=_group_column(table, columns))
+    found, guess = to_examples(table, columns)
+    examples = tuple(map(_with_line_end, found))
+    ended = sum(before is not after for before, after in zip(found, examples, strict=True))
+    if ended:
+        sentence = (
+            f"{ended:,} of {len(examples):,} prompts end without white space; a line end was put behind each, so that "
+            "the answer stands on a line of its own."
+        )
+        guess = replace(guess, sentence=f"{guess.sentence} {sentence}")
     return Source(spec, table, examples, guess)
+
+
+def _group_column(table: Table, columns: Columns) -> str | None:
+    """`Group` and `ＧＲＯＵＰ` are taken too, as other column names are; one that has another use is not."""
+    free = [column for column in table.columns if column not in (columns.prompt, columns.completion)]
+    return next((column for column in free if text_key(column).casefold() == GROUP_COLUMN), None)
+
+
+def _with_line_end(example: Example) -> Example:
+    """Glued to its prompt (`AB-0000-0締結`), an answer is part of a word that no tokenizer cuts where it begins."""
+    prompt = example.prompt
+    if example.messages is not None or not prompt or prompt[-1].isspace():
+        return example
+    return replace(example, prompt=prompt + "\n")
 
 
 def study_examples(source: Source, design: Design, metric: MetricName) -> tuple[Example, ...]:
     """The usable rows; refuses what a study could not split or score later, before any base is loaded."""
     from tsugiki.measure.metrics import scores_of  # not at the top: a trial imports this file and measures its memory
 
-    findings = _usable(source)
-    _split(source, findings, design)
+    findings = usable_findings(source)
+    divided(source, findings, design)
     completions = [example.completion for example in findings.examples]
     scores_of(metric, completions, completions)  # the references themselves must be scorable
     return findings.examples
 
 
-def usable_examples(source: Source) -> tuple[Example, ...]:
-    """The rows that a tokenizer may see."""
-    return _usable(source).examples
-
-
-def write_parts(
-    source: Source, folder: Path, design: Design, *, lengths: Sequence[Sequence[int]], longest: int
-) -> None:
-    """Check with the token counts of the inspection, split, and write parts and findings; check.json comes last."""
-    findings = checked(source, read_examples(folder / ALL), lengths, longest)
-    splits = _split(source, findings, design)
+def write_parts(source: Source, folder: Path, findings: Findings, splits: Splits) -> None:
+    """Write parts and findings; check.json comes last."""
     for name, part in ((TRAIN, splits.train), (DEV, splits.dev), (TEST, splits.test)):
         write_examples(folder / name, part)
     write_json(
@@ -124,15 +142,20 @@ def write_subsets(folder: Path, found: Mapping[str, Any], wanted: Sequence[tuple
             write_examples(folder / subset_name(size, seed), part)
 
 
-def _usable(source: Source) -> Findings:
+def usable_findings(source: Source) -> Findings:
+    """The rows that a tokenizer may see, and the others with their reasons."""
     findings = check(source.examples, excluded=source.guess.excluded)
+    refuse_none(source, findings)
+    return findings
+
+
+def refuse_none(source: Source, findings: Findings) -> None:
     if not findings.examples:
         raise DataError(
             f"None of the {findings.rows} rows of {source.spec.path.name} can be used: row "
             f"{findings.excluded[0].row}: {findings.excluded[0].reason}.",
             fix="Run `tsugiki check` on it to see every row.",
         )
-    return findings
 
 
 def checked(source: Source, usable: Sequence[Example], lengths: Sequence[Sequence[int]], longest: int) -> Findings:
@@ -140,14 +163,33 @@ def checked(source: Source, usable: Sequence[Example], lengths: Sequence[Sequenc
     counts: dict[str, int] = {}
     for example, (prompt, completion) in zip(usable, lengths, strict=True):
         for text, count in ((example.prompt, prompt), (example.completion, completion)):
-            counts[text] = max(count, counts.get(text, 0))
-    limits = Limits(tokens=longest)
+            counts[text_key(text)] = max(count, counts.get(text_key(text), 0))  # a copy is as long as its first row
     return check(
-        source.examples, excluded=source.guess.excluded, limits=limits, count_tokens=lambda text: counts.get(text, 0)
+        source.examples,
+        excluded=source.guess.excluded,
+        limits=Limits(tokens=longest),
+        count_tokens=lambda text: counts.get(text_key(text), 0),
     )
 
 
-def _split(source: Source, findings: Findings, design: Design) -> Splits:
+@contextmanager
+def blaming_length(lengths: Sequence[Sequence[int]], longest: int) -> Iterator[None]:
+    """Where rows were left out for their length, a refusal of the rest says so: more rows would not help."""
+    too_long = [tokens for tokens in map(sum, lengths) if tokens > longest]
+    try:
+        yield
+    except DataError as refusal:
+        if not too_long:
+            raise
+        rows = "1 row is" if len(too_long) == 1 else f"{len(too_long):,} rows are"
+        raise DataError(
+            f"{refusal.problem} {rows} left out for being longer than {longest:,} tokens (up to {max(too_long):,}).",
+            fix=f"Pass --max-length {max(too_long)}, which needs more memory, or shorten them.",
+        ) from None
+
+
+def divided(source: Source, findings: Findings, design: Design) -> Splits:
+    """The parts of a study; nothing is written yet."""
     if source.spec.split_column is not None:
         return split_by_column(findings.examples, source.table.column(source.spec.split_column))
     return split(

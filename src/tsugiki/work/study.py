@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,18 +18,23 @@ from typing import Any, Literal
 
 from tsugiki import __version__
 from tsugiki.config import Design, Intake, PlanSpec, Recipe
+from tsugiki.data.check import Findings
+from tsugiki.data.split import Splits
 from tsugiki.errors import StudyError
 from tsugiki.files import write_json
 from tsugiki.measure.cost import Prices
 from tsugiki.work.assemble import write_scorecard
 from tsugiki.work.design import PlannedTrial, Schedule, calibration_of, design_study, schedule_from_json
-from tsugiki.work.examples import write_examples
+from tsugiki.work.examples import read_examples, write_examples
 from tsugiki.work.lock import check_lock, lock_study, only_one, study_file
 from tsugiki.work.orders import Orders, does_not_fit, plans_for
 from tsugiki.work.prepare import (
     ALL,
     DataSpec,
     Source,
+    blaming_length,
+    checked,
+    divided,
     read_check,
     read_source,
     study_examples,
@@ -144,7 +149,11 @@ class _Session:
 
 
 def _prepare(session: _Session) -> Orders:
-    """Read the data, inspect the base, lock the study, write its parts: cheap faults come first."""
+    """Read the data, inspect the base, split, lock the study, write its parts: cheap faults come first.
+
+    What is refused leaves no lock behind, so that other arguments may be tried in the same folder; what is locked has
+    been split once already, so that a kill between lock and parts leaves a study that goes on.
+    """
     study, folder = session.study, session.folder
     session.on_event({"event": "stage", "stage": "read"})
     source = read_source(study.data)
@@ -171,10 +180,18 @@ def _prepare(session: _Session) -> Orders:
     result_path(folder, INSPECTION).unlink(missing_ok=True)  # every session asks anew which base lies there now
     inspection = session.needed(orders.inspection())
     base = {**inspection["identity"], "dtype": inspection["dtype"]}
+    parts = _parts(study, source, folder, inspection["lengths"]) if read_check(folder) is None else None
     lock_study(folder, {**values, "base": base}, created=datetime.now(UTC).isoformat(timespec="seconds"))
-    if read_check(folder) is None:
-        write_parts(source, folder, study.design, lengths=inspection["lengths"], longest=study.recipe.max_length)
+    if parts is not None:
+        write_parts(source, folder, *parts)
     return orders.on_base(inspection["identity"]["digest"])
+
+
+def _parts(study: Study, source: Source, folder: Path, lengths: Sequence[Sequence[int]]) -> tuple[Findings, Splits]:
+    longest = study.recipe.max_length
+    findings = checked(source, read_examples(folder / ALL), lengths, longest)
+    with blaming_length(lengths, longest):
+        return findings, divided(source, findings, study.design)
 
 
 def _template(study: Study, source: Source) -> Template:

@@ -74,10 +74,23 @@ def tokens(base: Base, rendered: Render, examples: Sequence[Example], recipe: Re
     return encode(base.tokenizer, pairs(examples, rendered), max_length=recipe.max_length)
 
 
-def token_lengths(base: Base, rendered: Render, examples: Sequence[Example]) -> list[tuple[int, int]]:
+def token_lengths(tokenizer: Any, rendered: Render, examples: Sequence[Example]) -> list[tuple[int, int]]:
     """Tokens of prompt and completion of each example, as the model will read them."""
     texts = pairs(examples, rendered)
     return [
-        (len(prompt_ids(base.tokenizer, prompt)), len(completion_ids(base.tokenizer, completion, after=prompt)))
+        (len(prompt_ids(tokenizer, prompt)), len(completion_ids(tokenizer, completion, after=prompt)))
         for prompt, completion in texts
     ]
+
+
+def counting(tokenizer: Any) -> Callable[[Sequence[Example]], list[tuple[int, int]]]:
+    """Token lengths before a study: chats as the base shows chats, where it can."""
+
+    def count(examples: Sequence[Example]) -> list[tuple[int, int]]:
+        chats = any(example.messages is not None for example in examples) and tokenizer.chat_template is not None
+        template: Template = "chat" if chats else "plain"
+        return token_lengths(
+            tokenizer, lambda example: render(tokenizer, example.prompt, example.messages, template), examples
+        )
+
+    return count
