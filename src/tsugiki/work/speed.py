@@ -21,7 +21,7 @@ from tsugiki.engine.generate import timed_generation
 from tsugiki.measure.latency import measure_latency
 
 BATCHES = (1, 16)
-NEW_TOKENS = 16
+NEW_TOKENS = 8
 RUNS = 3
 
 
