@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,8 +51,11 @@ class Tally:
     different: list[str] = field(default_factory=list)
 
 
-def kill_studies(folder: Path, kills: int, seed: int) -> Tally:
-    """Kill studies until `kills` is reached; each is then run to its end and compared with the undisturbed one."""
+def kill_studies(folder: Path, kills: int, seed: int, on_study: Callable[[Tally], None]) -> Tally:
+    """Kill studies until `kills` is reached; each is then run to its end and compared with the undisturbed one.
+
+    `on_study` hears of every study that has ended.
+    """
     command = _prepare(folder)
     whole = folder / "undisturbed"
     started = time.monotonic()
@@ -70,7 +73,7 @@ def kill_studies(folder: Path, kills: int, seed: int) -> Tally:
         tally.studies += 1
         found = _decided(study)
         tally.different += [f"{study.name}: {name}" for name in expected if found.get(name) != expected[name]]
-        print(f"study {tally.studies}: {tally.kills} kills so far, lost {tally.lost}, different {tally.different}")
+        on_study(tally)
     return tally
 
 
@@ -155,8 +158,12 @@ def main() -> int:
     arguments = parser.parse_args()
     folder = arguments.keep or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
-    tally = kill_studies(folder, arguments.kills, arguments.seed)
-    write_json(arguments.out, {**vars(tally), "seed": arguments.seed, "machine": machine()})
+
+    def note(tally: Tally) -> None:
+        write_json(arguments.out, {**vars(tally), "seed": arguments.seed, "machine": machine()})
+        print(f"study {tally.studies}: {tally.kills} kills so far, lost {tally.lost}, different {tally.different}")
+
+    tally = kill_studies(folder, arguments.kills, arguments.seed, note)
     if arguments.keep is None:
         shutil.rmtree(folder)
     print(f"{tally.kills} kills in {tally.studies} studies: {len(tally.lost)} lost, {len(tally.different)} different")
