@@ -128,7 +128,7 @@ class _Session:
 
     @property
     def spent(self) -> float:
-        """Seconds of the budget that are gone: finished trials of earlier sessions, and this session."""
+        """Seconds of the budget that are gone: finished trials of earlier runs, and this one."""
         return self.spent_before + self.clock() - self.begun
 
     def run(self, spec: TrialSpec) -> dict[str, Any]:
