@@ -157,7 +157,8 @@ def _study_table(card: dict[str, Any], words: dict[str, Any]) -> str:
 
 
 def _speed_lines(race: dict[str, Any], words: dict[str, Any]) -> str:
-    lines = [f"{words['speed']}:", ""]
+    machine = race["machine"]
+    lines = [f"{words['speed']} (LoRA r 16, SmolLM2-135M, {machine['cpu']} × {machine['cores']}):", ""]
     for name, row in race["rows"].items():
         speed, memory = row["tokens_per_second_ratio"], row["peak_memory_ratio"]
         lines.append(f"- {name}: {speed:.2f} {words['tokens']}, {memory:.2f} {words['memory']}")
