@@ -1,6 +1,6 @@
 """Blocks that keep only what enters them, and compute the rest again in the backward pass.
 
-Called by `train`. A third more arithmetic for a fraction of the activations: used when the estimate says that training
+Called by `train`. One more forward pass for a fraction of the activations: used when the estimate says that training
 would not fit otherwise, or when it is asked for. Random numbers are drawn again as they were, so gradients are equal
 bit for bit. Not for banks, whose streams of random numbers are their own.
 """
