@@ -104,6 +104,11 @@ class Recipe(Knobs):
         description="dtype of the frozen base; auto takes bfloat16 where the hardware multiplies it natively, "
         "elsewhere it is emulated: half the memory of float32, and slower",
     )
+    quantize: Literal["none", "int8", "nf4"] = Field(
+        "none",
+        description="hold the frozen layers of lora and adapter in 8 or 4 bits: less memory, slower, and a little off "
+        "the original weights; full and hybrid train weights in full and get them as they are",
+    )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of initialisation, order and dropout")
 
 

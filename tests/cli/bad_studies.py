@@ -101,6 +101,13 @@ CASES = (
     Case("settings", "a dropout of everything", poc("--dropout", "1"), 2, ("dropout", "less than 1")),
     Case("settings", "an unknown schedule", poc("--schedule", "linear"), 2, ("linear", "cosine")),
     Case("settings", "dora on a bottleneck", train("--method", "adapter", "--dora"), 2, ("dora", "adapter")),
+    Case(
+        "settings",
+        "weights in few bits trained in full",
+        train("--method", "hybrid", "--quantize", "nf4"),
+        2,
+        ("hybrid", "nf4", "--quantize none"),
+    ),
     Case("settings", "a learning rate of nothing", train("--learning-rate", "0"), 2, ("learning_rate",)),
     Case("intake", "a language and no file to write", poc("--language", "ja"), 2, ("--language", "--write-intake")),
     Case("intake", "a file that does not exist", no_intake_file, 2, ("no.yaml", "--intake")),

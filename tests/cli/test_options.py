@@ -17,6 +17,7 @@ OTHER = {  # a value for each knob that is not its default
     "bottleneck": "parallel", "schedule": "constant", "precision": "float32", "dropout": "0.25",
     "full_learning_rate_ratio": "0.5", "warmup_share": "0.5", "weight_decay": "0.5", "learning_rate": "0.5",
     "test_share": "0.3", "dev_share": "0.3", "rslora": "", "dora": "", "blocks": "last:1", "recompute": "always",
+    "quantize": "int8",
 }  # fmt: skip
 
 

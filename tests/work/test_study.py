@@ -272,3 +272,25 @@ def test_a_kill_between_the_lock_and_the_parts_is_resumed(tmp_path: Path, data: 
         run(study, folder, FakeTrials())
     assert (folder / "study.yaml").is_file() and read_check(folder) is None
     assert run(study, folder, FakeTrials()).failed == ()
+
+
+def test_only_methods_that_freeze_every_weight_get_the_base_in_few_bits(tmp_path: Path, data: Path):
+    """The others have a loss before training of their own, since the reference's is that of the base in few bits."""
+    seen: dict[str, TrialSpec] = {}
+
+    class Held(FakeTrials):
+        def _train(self, spec: TrialSpec, folder: Path) -> dict[str, Any]:
+            seen[spec.plan.method] = spec
+            own = {"general_before": {"en": 2.0, "ja": 3.0}} if "retention_before" in spec.measurements else {}
+            error = {"lora": 0.4, "adapter": None}.get(spec.plan.method, 0.01)
+            return {**super()._train(spec, folder), **own, "merge_error": error}
+
+    study = make_study(data, seeds=1)
+    study = replace(study, recipe=study.recipe.model_copy(update={"quantize": "nf4"}))
+    card = run(study, tmp_path / "study", Held()).scorecard
+    held = {method: spec.recipe.quantize for method, spec in seen.items()}
+    assert held == {"lora": "nf4", "adapter": "nf4", "hybrid": "none", "full": "none"}
+    before = {one["name"]: one["retention"]["loss_before"] for one in card["methods"]}
+    assert before == {"lora": 3.5, "adapter": 3.5, "hybrid": 2.5, "full": 2.5}
+    (warning,) = card["warnings"]
+    assert warning.startswith("LoRA: merged weights are off by 40")

@@ -178,6 +178,32 @@ def test_a_method_is_trained_saved_and_measured(study: Path, tiny_llama: Path, m
     assert 0 < found["trainable_share"] <= 1 and (found["trainable_share"] == 1) == (method == "full")
 
 
+def test_a_method_is_measured_on_a_base_in_few_bits(study: Path, tiny_llama: Path):
+    recipe = RECIPE.model_copy(update={"quantize": "int8"})
+    plan = PlanSpec(rank=4)
+    spec = spec_of(tiny_llama, kind="train", id="bits-s0", plans=(plan,), recipe=recipe, measurements=ALL_MEASUREMENTS)
+    found, _ = run(spec, study)
+    assert 0 < found["merge_error"] < 1 and "general_before" not in found
+    manifest = json.loads((study / found["adapter"] / "tsugiki.json").read_text(encoding="utf-8"))
+    assert manifest["quantize"] == "int8"
+
+
+def test_the_calibration_holds_the_base_as_each_method_will(study: Path, tiny_llama: Path):
+    plans = tuple(PlanSpec(method=method, rank=4, width=4) for method in ("full", "lora", "hybrid", "adapter"))
+    recipe = RECIPE.model_copy(update={"quantize": "int8"})
+    found, events = run(spec_of(tiny_llama, kind="calibrate", plans=plans, recipe=recipe), study)
+    assert set(found["methods"]) == {"full", "lora", "hybrid", "adapter"}
+    assert [event["phase"] for event in events].count("load") == 2
+
+
+def test_the_loss_before_training_is_that_of_the_base_itself(study: Path, tiny_llama: Path):
+    plans = (PlanSpec(method="full"),)
+    spec = spec_of(tiny_llama, kind="train", id="own-s0", plans=plans, measurements=("retention_before",))
+    found, _ = run(spec, study)
+    reference, _ = run(spec_of(tiny_llama, kind="reference", shots=1), study)
+    assert found["general_before"] == pytest.approx(reference["general"], abs=1e-6)
+
+
 def test_nothing_is_measured_that_was_not_asked_for(study: Path, tiny_llama: Path):
     found, _ = run(spec_of(tiny_llama, kind="train", id="plain-s0", plans=(PlanSpec(rank=4),)), study)
     assert not {"general", "latency", "change"} & found.keys()

@@ -114,7 +114,14 @@ def _write(trainable: Trainable, folder: Path, manifest: Mapping[str, Any]) -> N
     if config is not None:
         write_json(folder / PEFT_CONFIG, config)
     identity = vars(base.identity)
-    own = {"format": FORMAT, "tsugiki": __version__, "base": identity, "plan": plan.as_json(), "dtype": str(base.dtype)}
+    own = {
+        "format": FORMAT,
+        "tsugiki": __version__,
+        "base": identity,
+        "plan": plan.as_json(),
+        "dtype": str(base.dtype),
+        "quantize": base.spec.quantize,
+    }
     write_json(folder / MANIFEST, {**manifest, **own})
 
 

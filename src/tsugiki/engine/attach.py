@@ -16,6 +16,7 @@ from tsugiki.engine.base import Base
 from tsugiki.engine.bottleneck import BottleneckAround
 from tsugiki.engine.lowrank import LowRankLinear
 from tsugiki.engine.plan import Plan
+from tsugiki.engine.quantize import QuantizedLinear, dense, pack
 from tsugiki.engine.structure import text_config
 from tsugiki.errors import PlanError
 
@@ -95,18 +96,28 @@ def _attach(trainable: Trainable, generator: torch.Generator) -> None:
         _wrap(trainable, name, BottleneckAround(inner, bottleneck, size, weight.device, dtype, generator))
 
 
-def merge(trainable: Trainable) -> None:
-    """Fold low-rank parts into weights of the base's dtype, so that inference pays nothing for them.
+def merge(trainable: Trainable) -> float:
+    """Fold low-rank parts into weights held as the base's are, so that inference pays nothing for them.
 
-    The frozen weights are kept beside the merged ones, so `unmerge` is exact. Raises PlanError for a bottleneck.
+    Returns how far off the merged weights are, relative to the updates (Frobenius norms, the worst layer): rounding to
+    the base's dtype, or to its few bits, where it can exceed 1. The frozen weights are kept beside the merged ones, so
+    `unmerge` is exact. Raises PlanError for a bottleneck.
     """
     if not trainable.plan.mergeable:
         raise PlanError(
             "A bottleneck adapter is not linear in its input and cannot be merged.",
             fix="Serve it unmerged, or use lora.",
         )
-    for layer in trainable.low_rank_layers().values():
-        layer.merged_OI = layer.merged_weight()
+    return max((_merge(layer) for layer in trainable.low_rank_layers().values()), default=0.0)
+
+
+def _merge(layer: LowRankLinear) -> float:
+    wanted_OI, frozen_OI = layer.merged_weight(), layer.base.weight
+    held_OI = wanted_OI.to(frozen_OI.dtype)
+    layer.merged_OI = pack(held_OI, layer.base.kind) if isinstance(layer.base, QuantizedLinear) else held_OI
+    update = torch.linalg.vector_norm(wanted_OI - frozen_OI)
+    lost = torch.linalg.vector_norm(wanted_OI - dense(layer.merged_OI))
+    return float(lost / update) if update > 0 else 0.0
 
 
 def unmerge(trainable: Trainable) -> None:
@@ -125,6 +136,11 @@ def _wrap(trainable: Trainable, name: str, wrapper: LowRankLinear | BottleneckAr
 def _train_in_full(trainable: Trainable, name: str) -> None:
     owner, _, leaf = name.rpartition(".")
     frozen = getattr(_module(trainable.model, owner), leaf, None)
+    if isinstance(_module(trainable.model, owner), QuantizedLinear):
+        raise PlanError(
+            f"{name} is held in few bits and cannot be trained in full.",
+            fix="Take lora or adapter, or --quantize none.",
+        )
     if not isinstance(frozen, nn.Parameter):
         raise PlanError(f"The base has no weight {name}.", fix="Make the plan for this base.")
     copy = nn.Parameter(frozen.detach().clone(), requires_grad=True)

@@ -20,6 +20,7 @@ from tsugiki.engine.batches import Batch
 from tsugiki.engine.device import draws_numbers
 from tsugiki.engine.lowrank import LowRankLinear, Update, dropout_draws, low_rank_products, update_of
 from tsugiki.engine.plan import Plan
+from tsugiki.engine.quantize import frozen_weight
 from tsugiki.engine.shared_input import SharedInput
 from tsugiki.engine.structure import structure_of
 from tsugiki.errors import PlanError
@@ -91,7 +92,9 @@ def bank_products(layers: Sequence[BankLinear], x_BTI: Tensor) -> list[Tensor]:
         draws = dropout_draws(own, dropout, first.generators[share.candidate]) if first.training else None
         updates.append(update_of(rows, columns, members, draws))
         factors += [(member.lora_A, member.lora_B) for member in members]
-    return low_rank_products(x_BTI, [(layer.base.weight, layer.base.bias) for layer in layers], updates, factors)
+    return low_rank_products(
+        x_BTI, [(frozen_weight(layer.base), layer.base.bias) for layer in layers], updates, factors
+    )
 
 
 def attach_bank(base: Base, plans: Sequence[Plan], *, seeds: Sequence[int]) -> Bank:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from tsugiki.engine.device import free_memory_bytes, pick_device, pick_dtype
 from tsugiki.engine.locate import display_name, find_base
+from tsugiki.engine.quantize import Held, packed_bytes, quantize_blocks, require
 from tsugiki.engine.quiet import quiet
 from tsugiki.engine.stored import (
     config_digest,
@@ -38,6 +39,7 @@ class BaseSpec:
     name: str
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
+    quantize: Held = "none"
 
 
 @dataclass(frozen=True)
@@ -84,17 +86,21 @@ def load_tokenizer(spec: BaseSpec) -> Any:
 
 def load_base(spec: BaseSpec) -> Base:
     """Load, freeze and identify a base; refuses one that cannot be adapted or will not fit before loading it."""
+    require(spec.quantize)
     folder = locate_base(spec)
     device = pick_device(spec.device)
     dtype = pick_dtype(spec.precision, device)
     config = load_config(folder)
-    _refuse_too_big(folder, dtype, device)
+    _refuse_too_big(folder, config, spec.quantize, dtype, device)
     tokenizer = _tokenizer(folder)
     weights = weights_digest(stored_tensors(folder))
     check_unpacked(folder, weights)
-    model = _frozen_model(folder, config, dtype, device)
-    parameters = dict(model.named_parameters())
+    model = _frozen_model(folder, config, dtype)
     identity = _identity(spec.name, folder, tokenizer, model, weights)
+    if spec.quantize != "none":
+        quantize_blocks(model, spec.quantize, device)
+    model.to(device)
+    parameters = dict(model.named_parameters())
     return Base(spec, folder, model, tokenizer, identity, dtype, device, parameters)
 
 
@@ -171,11 +177,18 @@ def _tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def _refuse_too_big(folder: Path, dtype: torch.dtype, device: torch.device) -> None:
+def _refuse_too_big(folder: Path, config: Any, quantize: Held, dtype: torch.dtype, device: torch.device) -> None:
+    """A base in few bits is whole in memory before it is packed, but never on a GPU."""
     tensors = stored_tensors(folder).values()
     largest = max((tensor.end - tensor.start for tensor in tensors), default=0)
-    held = sum(prod(tensor.shape) for tensor in tensors) * dtype.itemsize
-    needed, free = held + largest, free_memory_bytes(device)
+    vocabulary = config.get_text_config().vocab_size
+
+    def held(shape: Sequence[int]) -> int:
+        if device.type == "cpu" or quantize == "none" or len(shape) != 2 or vocabulary in shape:
+            return prod(shape) * dtype.itemsize
+        return packed_bytes(prod(shape), shape[0], quantize)
+
+    needed, free = sum(held(tensor.shape) for tensor in tensors) + largest, free_memory_bytes(device)
     if needed > free:
         smaller = " --precision bfloat16 halves it." if dtype == torch.float32 else ""
         raise BaseModelError(
@@ -185,7 +198,7 @@ def _refuse_too_big(folder: Path, dtype: torch.dtype, device: torch.device) -> N
         )
 
 
-def _frozen_model(folder: Path, config: Any, dtype: torch.dtype, device: torch.device) -> Any:
+def _frozen_model(folder: Path, config: Any, dtype: torch.dtype) -> Any:
     from transformers import AutoModelForCausalLM
 
     from tsugiki.engine.attention import register
@@ -217,7 +230,7 @@ def _frozen_model(folder: Path, config: Any, dtype: torch.dtype, device: torch.d
     model.eval()
     model.requires_grad_(False)
     model.config.use_cache = False
-    return model.to(device)
+    return model
 
 
 def _refuse_unknown_layers(folder: Path, model: Any) -> None:

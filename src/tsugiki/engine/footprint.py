@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tsugiki.config import PlanSpec, Recipe
 from tsugiki.engine.loss import CHUNK_ELEMENTS
 from tsugiki.engine.plan import AUTO, Plan, make_plan
+from tsugiki.engine.quantize import Held, packed_bytes
 from tsugiki.engine.structure import Block, structure_of, text_config
 from tsugiki.errors import DoesNotFit
 
@@ -78,7 +79,7 @@ def estimate_footprint(
     """The memory that training `spec` by `recipe` on a base of this `config`, held as `dtype`, will take."""
     model = shapes_of(config, dtype)
     plan = make_plan(model, _with_blocks(spec))
-    sizes = _Sizes(model, plan, dtype)
+    sizes = _Sizes(model, plan, dtype, recipe.quantize)
     tokens = tokens_of_a_pass(workload.longest_example, recipe)
     recompute = recipe.recompute == "always"
     phases = (
@@ -103,7 +104,7 @@ def tokens_of_a_pass(longest: int, recipe: Recipe) -> int:
 
 def training_bytes(config: Any, plan: Plan, *, tokens: int, dtype: torch.dtype, recompute: bool = False) -> int:
     """What training `plan` in passes of `tokens` padded tokens takes once base, parts and masters are in memory."""
-    sizes = _Sizes(shapes_of(config, dtype), plan, dtype)
+    sizes = _Sizes(shapes_of(config, dtype), plan, dtype, "none")
     moments_and_gradients = 3 * sizes.trained * FLOAT32
     return moments_and_gradients + sum(sizes.forward_and_backward(tokens, recompute=recompute).values())
 
@@ -141,8 +142,8 @@ def _with_blocks(spec: PlanSpec) -> PlanSpec:
 class _Sizes:
     """Bytes of one model under one plan. Tied weights count once."""
 
-    def __init__(self, model: nn.Module, plan: Plan, dtype: torch.dtype) -> None:
-        self.model, self.plan, self.item = model, plan, dtype.itemsize
+    def __init__(self, model: nn.Module, plan: Plan, dtype: torch.dtype, quantize: Held) -> None:
+        self.model, self.plan, self.item, self.quantize = model, plan, dtype.itemsize, quantize
         self.config = text_config(model)
         self.blocks = structure_of(model).blocks
         parameters = dict(model.named_parameters(remove_duplicate=False))
@@ -156,9 +157,23 @@ class _Sizes:
         """In every phase: the frozen base stays, also where a part of it is trained as a copy."""
         return {
             "runtime": RUNTIME_BYTES,
-            "weights": self.base * self.item,
+            "weights": self._weights(),
             "trained parts": self.full * self.item + self.small * FLOAT32,
         }
+
+    def _weights(self) -> int:
+        """In few bits, the largest layer is there once more: unpacked for its product."""
+        if self.quantize == "none":
+            return self.base * self.item
+        linears = [self._linear(name).weight for block in self.blocks for name in block.linears]
+        packed = sum(map(self._held, linears))
+        unpacked = self.base - sum(weight.numel() for weight in linears)
+        return packed + (unpacked + max(weight.numel() for weight in linears)) * self.item
+
+    def _held(self, weight: Tensor) -> int:
+        if self.quantize == "none":
+            return weight.numel() * self.item
+        return packed_bytes(weight.numel(), len(weight), self.quantize)
 
     def learning(self, *, with_gradients: bool = True) -> dict[str, int]:
         """Two AdamW moments in float32, a float32 master beside a half-precision weight, and the best parts so far."""
@@ -191,8 +206,10 @@ class _Sizes:
 
     def merging(self) -> dict[str, int]:
         """Merged weights stand beside the frozen ones; one layer at a time is summed in float32."""
-        counts = [self._linear(name).weight.numel() for name in self.plan.low_rank]
-        return {"merged weights": sum(counts) * self.item, "copies": 3 * max(counts) * FLOAT32}
+        weights = [self._linear(name).weight for name in self.plan.low_rank]
+        counts = [weight.numel() for weight in weights]
+        held = sum(self._held(weight) for weight in weights)
+        return {"merged weights": held, "copies": 3 * max(counts) * FLOAT32}
 
     def _small_parts(self) -> int:
         count = 0

@@ -78,10 +78,11 @@ def _is_gated(module: Any, dtype: torch.dtype) -> bool:
 
     Both are given the same random numbers, so an MLP that drops something of its own draws others or more of them.
     """
-    weight = next(module.parameters(), None)
-    if not all(hasattr(module, name) for name in PARTS) or "forward" in vars(module) or weight is None:
+    inner = next((child for child in module.modules() if isinstance(child, nn.Linear)), None)
+    if not all(hasattr(module, name) for name in PARTS) or "forward" in vars(module) or inner is None:
         return False
-    small = torch.linspace(-1, 1, 2 * weight.shape[-1], device=weight.device).view(1, 2, -1)
+    device = next(inner.parameters()).device
+    small = torch.linspace(-1, 1, 2 * inner.in_features, device=device).view(1, 2, -1)
     try:
         return all(_agree(module, x_BTI.to(dtype)) for x_BTI in (small, 100 * small))
     except (RuntimeError, TypeError):  # another shape of input, or more than one

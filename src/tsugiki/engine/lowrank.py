@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tsugiki.engine.plan import LowRank
+from tsugiki.engine.quantize import FrozenWeight, dense, frozen_weight
 from tsugiki.engine.shared_input import SharedInput
 
 
@@ -34,12 +35,12 @@ class LowRankLinear(nn.Module):
         self.lora_A = nn.Parameter(start_RI.to(device))
         self.lora_B = nn.Parameter(torch.zeros(base.out_features, part.rank, dtype=dtype, device=device))
         self.magnitude = nn.Parameter(self._row_norms()) if part.dora else None
-        self.merged_OI: Tensor | None = None
+        self.merged_OI: FrozenWeight | None = None
         self.shared: SharedInput | None = None  # in training: the layers that read the same input
 
     def forward(self, x: Tensor) -> Tensor:
         if self.merged_OI is not None:
-            return functional.linear(x, self.merged_OI, self.base.bias)
+            return functional.linear(x, dense(self.merged_OI), self.base.bias)
         if self.magnitude is not None:
             return self._forward_dora(x, dropout_draws(x, self.part.dropout) if self.training else None)
         if self.shared is not None:
@@ -50,18 +51,16 @@ class LowRankLinear(nn.Module):
         """y = m / ||W + scale·BA|| · (W x + scale · B A dropout(x)) + bias; the norm is a constant (DoRA, sec. 4.3)."""
         assert self.magnitude is not None
         sum_ = low_rank_linear(
-            x, self.base.weight, None, self.lora_A, self.lora_B, self.part.scale, draws, self.part.dropout
+            x, frozen_weight(self.base), None, self.lora_A, self.lora_B, self.part.scale, draws, self.part.dropout
         )
         y = sum_ * (self.magnitude / self._row_norms()).to(x.dtype)
         return y if self.base.bias is None else y + self.base.bias
 
     def merged_weight(self) -> Tensor:
-        """The weight that gives the same output without the extra products, in the base's dtype; W itself stays."""
+        """The weight that gives the same output without the extra products, in the dtype of the parts; W stays."""
         with torch.no_grad():
             sum_OI = self._sum()
-            if self.magnitude is not None:
-                sum_OI = sum_OI * (self.magnitude / self._row_norms())[:, None]
-            return sum_OI.to(self.base.weight.dtype)
+            return sum_OI if self.magnitude is None else sum_OI * (self.magnitude / self._row_norms())[:, None]
 
     def _sum(self) -> Tensor:
         return self.base.weight.to(self.lora_A.dtype) + self.part.scale * (self.lora_B @ self.lora_A)
@@ -77,7 +76,7 @@ def products_of(layers: Sequence[LowRankLinear], x: Tensor) -> list[Tensor]:
     dropout = layers[0].part.dropout
     draws = dropout_draws(x, dropout) if layers[0].training else None
     update = update_of(slice(None), slice(None), layers, draws)
-    weights = [(layer.base.weight, layer.base.bias) for layer in layers]
+    weights = [(frozen_weight(layer.base), layer.base.bias) for layer in layers]
     return low_rank_products(x, weights, [update], [(layer.lora_A, layer.lora_B) for layer in layers])
 
 
@@ -123,7 +122,7 @@ def update_of(rows: slice, columns: slice, layers: Sequence[LowRankLinear], draw
 
 def low_rank_products(
     x_BTI: Tensor,
-    layers: Sequence[tuple[Tensor, Tensor | None]],
+    layers: Sequence[tuple[FrozenWeight, Tensor | None]],
     updates: Sequence[Update],
     factors: Sequence[tuple[Tensor, Tensor]],
 ) -> list[Tensor]:
@@ -140,7 +139,7 @@ def low_rank_products(
 
 def low_rank_linear(
     x: Tensor,
-    weight_OI: Tensor,
+    weight_OI: FrozenWeight,
     bias_O: Tensor | None,
     a_RI: Tensor,
     b_OR: Tensor,
@@ -190,11 +189,11 @@ class _LowRankProducts(torch.autograd.Function):
     def forward(
         ctx: Any,
         x_BTI: Tensor,
-        layers: tuple[tuple[Tensor, Tensor | None], ...],
+        layers: tuple[tuple[FrozenWeight, Tensor | None], ...],
         updates: tuple[Update, ...],
         *factors: Tensor,
     ) -> tuple[Tensor, ...]:
-        y_each = tuple(functional.linear(x_BTI, weight_OI, bias_O) for weight_OI, bias_O in layers)
+        y_each = tuple(functional.linear(x_BTI, dense(weight_OI), bias_O) for weight_OI, bias_O in layers)
         inner = []
         for update, pairs in zip(updates, _per_update(factors, len(layers)), strict=True):
             h_NR = _dropped(update.flat(x_BTI), update.keep(x_BTI.dtype)) @ _stacked(pairs, x_BTI.dtype).T
@@ -242,10 +241,10 @@ def _dropped(x_NI: Tensor, keep_NI: Tensor | None) -> Tensor:
     return x_NI if keep_NI is None else x_NI * keep_NI
 
 
-def _input_gradient(dy_each: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
-    dx_NI = dy_each[0].reshape(-1, dy_each[0].shape[-1]) @ weights[0]
+def _input_gradient(dy_each: Sequence[Tensor], weights: Sequence[FrozenWeight]) -> Tensor:
+    dx_NI = dy_each[0].reshape(-1, dy_each[0].shape[-1]) @ dense(weights[0])
     for dy, weight_OI in zip(dy_each[1:], weights[1:], strict=True):
-        dx_NI.addmm_(dy.reshape(-1, dy.shape[-1]), weight_OI)
+        dx_NI.addmm_(dy.reshape(-1, dy.shape[-1]), dense(weight_OI))
     return dx_NI.view(*dy_each[0].shape[:-1], -1)
 
 

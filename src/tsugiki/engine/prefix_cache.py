@@ -205,7 +205,15 @@ def _read(path: Path, starts: tuple[int, ...]) -> PrefixStates | None:
 
 
 def _key(base: Base, encoded: Encoded, blocks: int, micro_tokens: int) -> str:
-    parts = [base.identity.digest, str(base.dtype), base.device.type, encoded.digest, blocks, micro_tokens]
+    parts = [
+        base.identity.digest,
+        str(base.dtype),
+        base.spec.quantize,
+        base.device.type,
+        encoded.digest,
+        blocks,
+        micro_tokens,
+    ]
     return digest_json([*parts, torch.__version__])
 
 

@@ -22,6 +22,7 @@ from tsugiki.engine.base import Base, BaseSpec, live_weights_digest, load_base
 from tsugiki.engine.train import train
 from tsugiki.errors import UsageError
 from tsugiki.work.fit import manifest, plan_for, prove_untouched, step_events
+from tsugiki.work.orders import held_for
 from tsugiki.work.prepare import SPLIT_SEED, DataSpec, blaming_length, checked, read_source, usable_findings
 from tsugiki.work.spec import Template
 from tsugiki.work.task import Emit, Task, render_for, token_lengths, tokens
@@ -41,12 +42,17 @@ def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
     """Train and save to `out`; returns what was trained and how it went."""
     if out.exists():
         raise UsageError(f"{out} exists already.", fix="Name another folder with --out, or delete it.")
+    if held_for(wanted.plan.method, wanted.recipe) != wanted.recipe:
+        raise UsageError(
+            f"{wanted.plan.method} trains weights in full, and a base in {wanted.recipe.quantize} holds none.",
+            fix="Take --method lora or adapter, or --quantize none.",
+        )
     source = read_source(wanted.data)
     emit({"event": "reading", "sentence": source.guess.sentence})
     usable = usable_findings(source)
     _parts(usable, wanted.dev_share)  # what cannot be split is refused before a base is loaded
     emit({"event": "phase", "phase": "load"})
-    base = load_base(BaseSpec(wanted.base, precision=wanted.recipe.precision))
+    base = load_base(BaseSpec(wanted.base, precision=wanted.recipe.precision, quantize=wanted.recipe.quantize))
     lengths = token_lengths(base.tokenizer, render_for(base, wanted.template), usable.examples)
     findings = checked(source, usable.examples, lengths, wanted.recipe.max_length)
     with blaming_length(lengths, wanted.recipe.max_length):

@@ -18,7 +18,7 @@ from tsugiki.files import write_bytes, write_text
 from tsugiki.measure.curve import Point, fit_curve
 from tsugiki.report.html import render_html
 from tsugiki.report.scorecard import check_scorecard, scorecard_bytes
-from tsugiki.report.words import reason_sentence, rule_sentence, say
+from tsugiki.report.words import name_of, reason_sentence, rule_sentence, say
 from tsugiki.work.design import curve_method
 from tsugiki.work.evidence import Evidence, read_evidence
 from tsugiki.work.summary import (
@@ -37,6 +37,7 @@ Card = dict[str, Any]
 
 CURVE_POINTS = 24  # of the drawn line
 EXAMPLES = 6
+MERGE_ERROR = 0.1  # of the trained updates, above which merged weights are another model
 
 
 def write_scorecard(folder: Path) -> Card:
@@ -197,11 +198,16 @@ def _study(evidence: Evidence) -> Card:
 
 
 def _warnings(evidence: Evidence) -> list[str]:
-    """Measured on more than one machine: times and memory then stand side by side that should not."""
-    machines = _machines(evidence)
-    if len(machines) == 1:
-        return []
-    return [say("warning.several_machines", evidence.intake.language, count=len(machines))]
+    """What was measured but should not be read as it stands: other machines, merged weights that are off."""
+    language, machines = evidence.intake.language, _machines(evidence)
+    found = [say("warning.several_machines", language, count=len(machines))] if len(machines) > 1 else []
+    for method in evidence.methods:
+        errors = [one["merge_error"] or 0.0 for one in evidence.done(evidence.finals(method)) if "merge_error" in one]
+        if max(errors, default=0.0) > MERGE_ERROR:
+            found.append(
+                say("warning.merge_error", language, method=name_of("method", method, language), share=max(errors))
+            )
+    return found
 
 
 def _provenance(evidence: Evidence) -> dict[str, list[str]]:

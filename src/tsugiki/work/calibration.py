@@ -19,6 +19,7 @@ from tsugiki.engine.loss import mean_loss
 from tsugiki.engine.train import train
 from tsugiki.errors import DoesNotFit
 from tsugiki.work.fit import plan_for
+from tsugiki.work.orders import held_for
 from tsugiki.work.spec import TrialSpec, scratch_folder
 from tsugiki.work.speed import BATCHES, NEW_TOKENS, RUNS
 from tsugiki.work.task import Emit, Task, open_task
@@ -34,8 +35,11 @@ def calibrate(spec: TrialSpec, study: Path, emit: Emit) -> dict[str, Any]:
     dev_loss, latency = _dev_loss(task, spec), _latency(task)
     methods: dict[str, dict[str, float]] = {}
     unfit: dict[str, dict[str, str]] = {}
-    for plan in spec.plans:
+    for plan in sorted(spec.plans, key=lambda plan: held_for(plan.method, spec.recipe) != spec.recipe):
         emit({"event": "phase", "phase": f"calibrate {plan.method}"})
+        if (recipe := held_for(plan.method, spec.recipe)).quantize != task.base.spec.quantize:
+            del task  # two bases at once may not fit
+            task = open_task(spec.model_copy(update={"recipe": recipe}), study, emit)
         scratch = scratch_folder(study, spec.id) / plan.method
         try:
             methods[plan.method] = _method(task, plan, spec, scratch)

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from tsugiki.config import Design, MethodName, Recipe
 
 Kind = Literal["reference", "search", "train"]
-Measurement = Literal["retention", "latency", "change"]
+Measurement = Literal["retention", "retention_before", "latency", "change"]
 
 REFERENCE = "reference"  # the one trial without a method
 STEP_FLOOR = 60  # below this a few hundred rows are not learned at the usual rates

@@ -43,7 +43,8 @@ def evaluate_adapter(wanted: Evaluation, emit: Emit) -> dict[str, Any]:
     findings = check(source.examples, excluded=source.guess.excluded)
     test, seen = _unseen(findings, source, about)
     emit({"event": "phase", "phase": "load"})
-    base = load_base(BaseSpec(wanted.base or _base_name(wanted.adapter, about)))
+    held = about.get("quantize", "none")  # as it was trained: an adapter fits the weights that it has seen
+    base = load_base(BaseSpec(wanted.base or _base_name(wanted.adapter, about), quantize=held))
     template: Template = about.get("template", "plain")
     rendered = render_for(base, template)
     prompts, shape = [rendered(example) for example in test], answer_shape(base.tokenizer, test)

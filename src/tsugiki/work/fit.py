@@ -245,9 +245,14 @@ def _measured(task: Task, trainable: Trainable, spec: TrialSpec, folder: Path, e
         values["general"] = general_losses(trainable.model, task.base.tokenizer, micro_tokens=spec.recipe.micro_tokens)
     if "latency" in spec.measurements:
         emit({"event": "phase", "phase": "latency"})
-        values["latency"] = latencies(trainable, [task.rendered(example) for example in task.test])
+        values["latency"], values["merge_error"] = latencies(
+            trainable, [task.rendered(example) for example in task.test]
+        )
         values["mergeable"] = trainable.plan.mergeable
     trainable.detach()
+    if "retention_before" in spec.measurements:
+        micro_tokens = spec.recipe.micro_tokens
+        values["general_before"] = general_losses(task.base.model, task.base.tokenizer, micro_tokens=micro_tokens)
     if "change" in spec.measurements:
         emit({"event": "phase", "phase": "change"})
         values["change"] = change_cost(task.base, folder)

@@ -13,12 +13,13 @@ from typing import Any
 
 from tsugiki.config import Design, MethodName, PlanSpec, Recipe
 from tsugiki.work.choose import chosen_rate, learning_rates
-from tsugiki.work.design import REFERENCE, PlannedTrial
+from tsugiki.work.design import REFERENCE, Measurement, PlannedTrial
 from tsugiki.work.prepare import ALL, TRAIN, subset_name
 from tsugiki.work.spec import CALIBRATION, INSPECTION, Template, TrialSpec, read_result
 
 DECIDED_BY_STUDY = {"learning_rate", "max_steps", "seed"}  # of the recipe: per method, per size, per trial
 LOW_RANK_ONLY = ("dora", "rslora")
+TRAINS_WEIGHTS = ("full", "hybrid")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Orders:
         if trial.method is None:
             return self.reference()
         plan = (self.plans[trial.method],)
-        recipe = self.recipe.model_copy(update={"max_steps": trial.steps, "seed": trial.seed})
+        recipe = held_for(trial.method, self.recipe).model_copy(update={"max_steps": trial.steps, "seed": trial.seed})
         if trial.kind == "search":
             rates = learning_rates(trial.method, trial.tries)
             return self._spec(trial.id, "search", plans=plan, recipe=recipe, learning_rates=rates)
@@ -65,8 +66,13 @@ class Orders:
             plans=plan,
             recipe=recipe.model_copy(update={"learning_rate": rate}),
             train=TRAIN if trial.rows is None else subset_name(trial.rows, trial.seed),
-            measurements=trial.measurements,
+            measurements=self._measurements(trial, recipe),
         )
+
+    def _measurements(self, trial: PlannedTrial, recipe: Recipe) -> tuple[Measurement, ...]:
+        """Where a base is held in another way than the reference's, its own loss before training is measured too."""
+        other = "retention" in trial.measurements and recipe.quantize != self.recipe.quantize
+        return (*trial.measurements, "retention_before") if other else trial.measurements
 
     def _spec(self, name: str, kind: Any, *, recipe: Recipe | None = None, **values: Any) -> TrialSpec:
         shared = {"base": self.base, "base_digest": self.base_digest, "template": self.template}
@@ -80,6 +86,11 @@ def plans_for(methods: tuple[MethodName, ...], knobs: PlanSpec) -> dict[MethodNa
         method: knobs.model_copy(update={"method": method, **({} if method in ("lora", "hybrid") else off)})
         for method in methods
     }
+
+
+def held_for(method: MethodName, recipe: Recipe) -> Recipe:
+    """The recipe as this method can follow it: weights that are trained in full are never held in few bits."""
+    return recipe.model_copy(update={"quantize": "none"}) if method in TRAINS_WEIGHTS else recipe
 
 
 def does_not_fit(folder: Path, method: MethodName | None) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from tsugiki.engine.device import free_memory_bytes, multiplies_bfloat16, pick_d
 from tsugiki.engine.footprint import Workload, estimate_footprint
 from tsugiki.work.assess import SPARE_TOKENS
 from tsugiki.work.design import steps_for
-from tsugiki.work.orders import plans_for
+from tsugiki.work.orders import held_for, plans_for
 from tsugiki.work.prepare import DataSpec, read_source
 from tsugiki.work.preview import preview
 from tsugiki.work.task import counting
@@ -39,8 +39,9 @@ def estimate_study(data: DataSpec, base: str, design: Design, plan: PlanSpec, re
     methods = []
     resolved = recipe.model_copy(update={"micro_tokens": tokens_per_pass(recipe.micro_tokens, device)})
     for method, wanted in plans_for(design.methods, plan).items():
-        found = estimate_footprint(config, wanted, resolved, work, dtype=dtype)
-        methods.append({"name": method, "fits": found.peak.total <= free, **found.as_json()})
+        held = held_for(method, resolved)
+        found = estimate_footprint(config, wanted, held, work, dtype=dtype)
+        methods.append({"name": method, "quantize": held.quantize, "fits": found.peak.total <= free, **found.as_json()})
     return {
         "base": base,
         "precision": str(dtype).removeprefix("torch."),

@@ -25,18 +25,21 @@ NEW_TOKENS = 8
 RUNS = 3
 
 
-def latencies(trainable: Trainable, prompts: Sequence[str]) -> list[dict[str, Any]]:
-    """Time to the first token and per further token, for every batch size, merged and unmerged where both exist."""
-    found = []
+def latencies(trainable: Trainable, prompts: Sequence[str]) -> tuple[list[dict[str, Any]], float | None]:
+    """Time to the first token and per further token, for every batch size, merged and unmerged where both exist.
+
+    Also returns how far off the merged weights are (`attach.merge`), or None where nothing can be merged.
+    """
+    found, error = [], None
     if trainable.low_rank_layers() or not trainable.plan.mergeable:
         found += [_latency(trainable, prompts, batch, "unmerged") for batch in BATCHES]
     if trainable.plan.mergeable:
-        merge(trainable)
+        error = merge(trainable)
         try:
             found += [_latency(trainable, prompts, batch, "merged") for batch in BATCHES]
         finally:
             unmerge(trainable)
-    return found
+    return found, error
 
 
 def change_cost(base: Base, folder: Path) -> dict[str, float]:

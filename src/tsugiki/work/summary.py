@@ -49,12 +49,19 @@ def measured_methods(evidence: Evidence) -> dict[MethodName, Measured]:
 
 def retention_of(evidence: Evidence, method: MethodName) -> Retention:
     """Both languages count the same, and so does every seed."""
-    before = evidence.result("reference")
+    before = _general_before(evidence, method)
     after = [one["general"] for one in evidence.done(evidence.finals(method)) if "general" in one]
     return Retention(
-        loss_before=None if before is None else mean(before["general"].values()),
+        loss_before=None if before is None else mean(before.values()),
         loss_after=mean(mean(losses.values()) for losses in after) if after else None,
     )
+
+
+def _general_before(evidence: Evidence, method: MethodName) -> dict[str, float] | None:
+    """By language; a method whose base is held in another way than the reference's has a loss before of its own."""
+    own = [one["general_before"] for one in evidence.done(evidence.finals(method)) if "general_before" in one]
+    before = evidence.result("reference")
+    return own[0] if own else None if before is None else before["general"]
 
 
 def quality_json(evidence: Evidence, measured: Measured | None, why: str) -> dict[str, Any]:
@@ -157,13 +164,13 @@ def _mean(measured: Measured) -> float:
 
 
 def _retention_json(evidence: Evidence, method: MethodName, found: Retention) -> dict[str, Any] | None:
-    before = evidence.result("reference")
+    before = _general_before(evidence, method)
     if before is None or found.loss_before is None or found.loss_after is None:
         return None
     after = [one["general"] for one in evidence.done(evidence.finals(method)) if "general" in one]
     by_language = {
         language: {"loss_before": loss, "loss_after": mean(one[language] for one in after)}
-        for language, loss in before["general"].items()
+        for language, loss in before.items()
     }
     return {"loss_before": found.loss_before, "loss_after": found.loss_after, "by_language": by_language}
 

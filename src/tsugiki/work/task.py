@@ -48,7 +48,7 @@ def open_task(spec: TrialSpec, study: Path, emit: Emit) -> Task:
 
 def open_base(spec: TrialSpec) -> Base:
     """The base of the spec; one that has changed since the study was locked is refused."""
-    base = load_base(BaseSpec(spec.base, precision=spec.recipe.precision))
+    base = load_base(BaseSpec(spec.base, precision=spec.recipe.precision, quantize=spec.recipe.quantize))
     if spec.base_digest is not None and base.identity.digest != spec.base_digest:
         raise StudyError(
             f"The base {spec.base} is not the one that the study was locked with "
