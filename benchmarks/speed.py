@@ -1,7 +1,8 @@
-"""Training speed and peak memory, ours against TRL + PEFT, in turn in one run: `python -m benchmarks.speed`.
+"""Training speed and peak memory, ours against a peer, in turn in one run: `python -m benchmarks.speed --peer trl`.
 
 Same rows, same steps, same batch, same dtype, each side in a process of its own, the order turned from pair
-to pair. A ratio is the median over the pairs. Writes benchmarks/results/speed.json with every single run.
+to pair. A ratio is the median over the pairs. Writes benchmarks/results/speed.json (speed-PEER.json for others than TRL)
+with every single run. TRL runs in the development environment, the others in their own (`make peers`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,17 @@ from tsugiki.engine.base import BaseSpec, load_tokenizer, locate_base
 from tsugiki.engine.batches import encode
 from tsugiki.engine.device import multiplies_bfloat16, pick_device
 from tsugiki.files import write_json
-from tsugiki.fingerprint import machine, package_versions
+from tsugiki.fingerprint import machine
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULT = ROOT / "benchmarks" / "results" / "speed.json"
+RESULTS = ROOT / "benchmarks" / "results"
 BATCH = 8
 HELD_OUT = 48
+PEERS = {  # the name of each, and the packages that make it what it is
+    "trl": ("trl", "peft", "transformers", "torch", "accelerate", "datasets"),
+    "litgpt": ("litgpt", "lightning", "torch"),
+    "llamafactory": ("llamafactory", "trl", "peft", "transformers", "torch"),
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Setting:
 # bfloat16 is run where the machine multiplies it natively: emulated, it says nothing about either side. E1 has short
 # rows (about 40 tokens), E6 long ones (about 200).
 SETTINGS = {
-    f"{precision}, {name}{'' if checkpointing else ', TRL without activation checkpointing'}": Setting(
+    f"{precision}, {name}{'' if checkpointing else ', without activation checkpointing'}": Setting(
         precision, task, rows, checkpointing
     )
     for precision in ("bfloat16", "float32")
@@ -53,7 +59,7 @@ SETTINGS = {
 }
 
 
-def race(pairs: int, settings: tuple[str, ...]) -> dict[str, Any]:
+def race(peer: str, pairs: int, settings: tuple[str, ...]) -> dict[str, Any]:
     """Run all pairs of the named settings; rows are trained once each, so steps are rows / batch."""
     found: dict[str, Any] = {}
     for name in settings:
@@ -61,8 +67,9 @@ def race(pairs: int, settings: tuple[str, ...]) -> dict[str, Any]:
         tokens = encode(load_tokenizer(BaseSpec(job.base)), job.train, max_length=10**6).tokens
         runs = []
         for pair in range(pairs):
-            order = ("ours", "peer_trl") if pair % 2 == 0 else ("peer_trl", "ours")
-            outcomes = {side: run_side(side, job) for side in order}
+            order = ("ours", "peer") if pair % 2 == 0 else ("peer", "ours")
+            turn = replace(job, seed=pair)  # another order of rows and another start in every pair
+            outcomes = {side: run_side(f"peer_{peer}" if side == "peer" else side, turn) for side in order}
             runs.append({"order": list(order), **{side: asdict(outcome) for side, outcome in outcomes.items()}})
             print(f"{name}, pair {pair + 1} of {pairs}: {_line(outcomes, tokens)}", flush=True)
         found[name] = {"tokens": tokens, "steps": job.steps, **_ratios(runs, tokens), "runs": runs}
@@ -99,7 +106,7 @@ def run_side(side: str, job: Job) -> Outcome:
         told, said = Path(folder) / "job.json", Path(folder) / "outcome.json"
         told.write_text(json.dumps(asdict(job)), encoding="utf-8")
         result = subprocess.run(
-            [sys.executable, "-m", f"benchmarks.{side}", told, said],
+            [_python(side), "-m", f"benchmarks.{side}", told, said],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -110,17 +117,28 @@ def run_side(side: str, job: Job) -> Outcome:
         return Outcome(**json.loads(said.read_text(encoding="utf-8")))
 
 
+def _python(side: str) -> str:
+    own = ROOT / ".peers" / side.removeprefix("peer_") / "bin" / "python"
+    return str(own) if own.is_file() else sys.executable
+
+
+def _versions(peer: str) -> dict[str, str]:
+    """Of the peer, in its own environment."""
+    ask = "import json, sys; from importlib.metadata import version; print(json.dumps([*map(version, sys.argv[1:])]))"
+    command = [_python(f"peer_{peer}"), "-c", ask, *PEERS[peer]]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return dict(zip(PEERS[peer], json.loads(said), strict=True))
+
+
 def _ratios(runs: list[dict[str, Any]], tokens: int) -> dict[str, float]:
     def median(value: Any) -> float:
         return statistics.median(value(run) for run in runs)
 
     return {
-        "tokens_per_second_ratio": median(lambda run: run["peer_trl"]["seconds"] / run["ours"]["seconds"]),
-        "peak_memory_ratio": median(
-            lambda run: run["ours"]["peak_memory_bytes"] / run["peer_trl"]["peak_memory_bytes"]
-        ),
+        "tokens_per_second_ratio": median(lambda run: run["peer"]["seconds"] / run["ours"]["seconds"]),
+        "peak_memory_ratio": median(lambda run: run["ours"]["peak_memory_bytes"] / run["peer"]["peak_memory_bytes"]),
         "our_tokens_per_second": median(lambda run: tokens / run["ours"]["seconds"]),
-        "peer_tokens_per_second": median(lambda run: tokens / run["peer_trl"]["seconds"]),
+        "peer_tokens_per_second": median(lambda run: tokens / run["peer"]["seconds"]),
     }
 
 
@@ -138,7 +156,8 @@ def _native_settings() -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Training speed and peak memory against TRL + PEFT.")
+    parser = argparse.ArgumentParser(description="Training speed and peak memory against a peer.")
+    parser.add_argument("--peer", choices=list(PEERS), default="trl")
     parser.add_argument("--pairs", type=int, default=3, help="pairs of runs per setting")
     parser.add_argument(
         "--setting",
@@ -146,11 +165,12 @@ def main() -> None:
         choices=list(SETTINGS),
         help="only these; all that this machine runs natively without it",
     )
-    parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    rows = race(arguments.pairs, tuple(arguments.setting or _native_settings()))
-    versions = package_versions(("torch", "transformers", "peft", "trl", "accelerate", "datasets"))
-    write_json(arguments.out, {"rows": rows, "packages": versions, "machine": machine()})
+    peer = arguments.peer
+    rows = race(peer, arguments.pairs, tuple(arguments.setting or _native_settings()))
+    out = arguments.out or RESULTS / ("speed.json" if peer == "trl" else f"speed-{peer}.json")
+    write_json(out, {"peer": peer, "rows": rows, "packages": _versions(peer), "machine": machine()})
     for name, row in rows.items():
         print(f"{name}: {row['tokens_per_second_ratio']:.2f} x tokens/s, {row['peak_memory_ratio']:.2f} x peak memory")
 
