@@ -1,9 +1,10 @@
 """The memory estimate against the measured peak: `python -m benchmarks.estimator`.
 
 Every run trains two steps on the longest rows of a task in a process of its own, on SmolLM2-135M: four methods, short
-and long rows, several sizes of a pass, a large rank, recomputation. The measured peak is the process's largest resident
-size during training, as a study's trial measures it; the estimate is made from the configuration alone, as
-`tsugiki estimate` makes it. Writes benchmarks/results/estimator.json.
+and long rows, several sizes of a pass, a large rank, recomputation, frozen layers in few bits. The measured peak is the
+process's largest resident size during training, as a study's trial measures it; the estimate is made from the
+configuration alone, as `tsugiki estimate` makes it. The same runs show what LoRA takes of the memory of full
+fine-tuning. Writes benchmarks/results/estimator.json.
 """
 
 from __future__ import annotations
@@ -37,11 +38,18 @@ class Run:
     micro_tokens: int
     rank: int = 16
     recompute: str = "never"
+    quantize: str = "none"
 
 
 RUNS = (
     *(Run(method, task, tokens) for method in METHODS for task in ("E1", "E6") for tokens in (128, 256, 512, 1024)),
     *(Run("lora", task, tokens, rank=64) for task in ("E1", "E6") for tokens in (256, 1024)),
+    *(
+        Run("lora", task, tokens, quantize=bits)
+        for bits in ("int8", "nf4")
+        for task in ("E1", "E6")
+        for tokens in (128, 512)
+    ),
     *(Run(method, "E6", tokens, recompute="always") for method in ("lora", "full") for tokens in (256, 1024)),
 )
 
@@ -57,7 +65,7 @@ def measure(run: Run) -> dict[str, float]:
     from tsugiki.engine.train import train
     from tsugiki.measure.meter import Meter
 
-    base = load_base(BaseSpec(BASE))
+    base = load_base(BaseSpec(BASE, quantize=run.quantize))  # type: ignore[arg-type]
     with _task(run.task).open(encoding="utf-8", newline="") as file:
         pairs = [(row["prompt"], row["completion"]) for row in csv.DictReader(file)]
     every = encode(base.tokenizer, pairs, max_length=512)
@@ -66,7 +74,7 @@ def measure(run: Run) -> dict[str, float]:
     spec = PlanSpec(method=run.method, rank=run.rank, full_layers=("-1",))
     recipe = Recipe(
         max_steps=STEPS, batch_size=BATCH, evaluations=1, micro_tokens=run.micro_tokens,
-        recompute=run.recompute,  # type: ignore[arg-type]
+        recompute=run.recompute, quantize=run.quantize,  # type: ignore[arg-type]
     )  # fmt: skip
     work = Workload(max(map(rows.length, range(len(rows)))) + 1, max(map(len, rows.prompts)), 16)
     estimate = estimate_footprint(load_config(base.folder), spec, recipe, work, dtype=base.dtype)
@@ -85,6 +93,20 @@ def _silent(_: Any) -> None:
 
 def _task(name: str) -> Path:
     return ROOT / ".data" / f"estimator-{name}.csv"
+
+
+def _against_full(found: list[dict[str, Any]]) -> dict[str, float]:
+    """Measured peaks of LoRA by how the base is held, over those of full fine-tuning on the same rows and passes."""
+    plain = [one for one in found if one["rank"] == Run.rank and one["recompute"] == "never"]
+    full = {(one["task"], one["micro_tokens"]): one["measured"] for one in plain if one["method"] == "full"}
+    return {
+        bits: statistics.median(
+            one["measured"] / full[one["task"], one["micro_tokens"]]
+            for one in plain
+            if (one["method"], one["quantize"]) == ("lora", bits)
+        )
+        for bits in ("none", "int8", "nf4")
+    }
 
 
 def main() -> None:
@@ -108,7 +130,8 @@ def main() -> None:
     within = sum(abs(ratio - 1) <= WITHIN for ratio in ratios) / len(ratios)
     summary = {"runs": len(ratios), "within_15_percent": within, "median_ratio": statistics.median(ratios),
                "lowest": min(ratios), "highest": max(ratios)}  # fmt: skip
-    versions = package_versions(("torch", "transformers"))
+    summary["lora_over_full"] = _against_full(found)
+    versions = package_versions(("torch", "transformers", "bitsandbytes"))
     write_json(arguments.out, {**summary, "each": found, "packages": versions, "machine": machine()})
     print(json.dumps(summary))
 

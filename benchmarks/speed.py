@@ -1,7 +1,7 @@
 """Training speed and peak memory, ours against a peer, in turn in one run: `python -m benchmarks.speed --peer trl`.
 
 Same rows, same steps, same batch, same dtype, each side in a process of its own, the order turned from pair
-to pair. A ratio is the median over the pairs. Writes benchmarks/results/speed.json (speed-PEER.json for others than TRL)
+to pair. A ratio is the median over the pairs. Writes benchmarks/results/speed.json (speed-PEER.json for another peer)
 with every single run. TRL runs in the development environment, the others in their own (`make peers`).
 """
 
@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.matrix_peak import lora_flops, peak_flops
 from benchmarks.race import Job, Outcome
 from benchmarks.tasks import write_task
 from tsugiki.engine.base import BaseSpec, load_tokenizer, locate_base
@@ -64,15 +65,24 @@ def race(peer: str, pairs: int, settings: tuple[str, ...]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in settings:
         job = make_job(SETTINGS[name])
-        tokens = encode(load_tokenizer(BaseSpec(job.base)), job.train, max_length=10**6).tokens
+        rows = encode(load_tokenizer(BaseSpec(job.base)), job.train, max_length=10**6)
+        tokens, lengths = rows.tokens, zip(map(len, rows.prompts), map(len, rows.completions), strict=True)
+        flops = lora_flops(job.base, job.rank, tuple(lengths))
         runs = []
         for pair in range(pairs):
             order = ("ours", "peer") if pair % 2 == 0 else ("peer", "ours")
             turn = replace(job, seed=pair)  # another order of rows and another start in every pair
             outcomes = {side: run_side(f"peer_{peer}" if side == "peer" else side, turn) for side in order}
-            runs.append({"order": list(order), **{side: asdict(outcome) for side, outcome in outcomes.items()}})
+            sides = {side: asdict(outcome) for side, outcome in outcomes.items()}
+            runs.append({"order": list(order), **sides, "peak_flops": peak_flops(job.precision)})
             print(f"{name}, pair {pair + 1} of {pairs}: {_line(outcomes, tokens)}", flush=True)
-        found[name] = {"tokens": tokens, "steps": job.steps, **_ratios(runs, tokens), "runs": runs}
+        found[name] = {
+            "tokens": tokens,
+            "steps": job.steps,
+            "flops": flops,
+            **_ratios(runs, tokens, flops),
+            "runs": runs,
+        }
     return found
 
 
@@ -130,13 +140,15 @@ def _versions(peer: str) -> dict[str, str]:
     return dict(zip(PEERS[peer], json.loads(said), strict=True))
 
 
-def _ratios(runs: list[dict[str, Any]], tokens: int) -> dict[str, float]:
+def _ratios(runs: list[dict[str, Any]], tokens: int, flops: float) -> dict[str, float]:
     def median(value: Any) -> float:
         return statistics.median(value(run) for run in runs)
 
     return {
         "tokens_per_second_ratio": median(lambda run: run["peer"]["seconds"] / run["ours"]["seconds"]),
         "peak_memory_ratio": median(lambda run: run["ours"]["peak_memory_bytes"] / run["peer"]["peak_memory_bytes"]),
+        "our_share_of_peak": median(lambda run: flops / run["ours"]["seconds"] / run["peak_flops"]),
+        "peer_share_of_peak": median(lambda run: flops / run["peer"]["seconds"] / run["peak_flops"]),
         "our_tokens_per_second": median(lambda run: tokens / run["ours"]["seconds"]),
         "peer_tokens_per_second": median(lambda run: tokens / run["peer"]["seconds"]),
     }

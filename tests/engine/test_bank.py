@@ -85,7 +85,7 @@ def test_gradcheck_with_shares_of_different_width_and_dropout() -> None:
         member.lora_B.data.normal_()
     generators = [torch.Generator(), torch.Generator()]
     layer = BankLinear(linear, members, generators)
-    layer.shares = (Share(1, 0, 2, 3), Share(0, 2, 3, 2))
+    layer.shares = (Share(1, slice(0, 2), slice(0, 3)), Share(0, slice(2, 3), slice(0, 2)))
     x = torch.randn(3, 3, 5, dtype=torch.float64, requires_grad=True)
     weights = [member.lora_A for member in members] + [member.lora_B for member in members]
 
@@ -102,23 +102,27 @@ def test_padding_gets_no_update() -> None:
     member = LowRankLinear(linear, LowRank(2, 1.0), torch.Generator().manual_seed(0))
     member.lora_B.data.normal_()
     layer = BankLinear(linear, [member], [torch.Generator()])
-    layer.shares = (Share(0, 0, 1, 2),)
+    layer.shares = (Share(0, slice(0, 1), slice(0, 2)),)
     x = torch.randn(2, 4, 5)
     y, plain = layer(x), linear(x)
     assert torch.equal(y[1], plain[1]) and torch.equal(y[0, 2:], plain[0, 2:])
     assert not torch.allclose(y[0, :2], plain[0, :2])
 
 
-def test_joined_labels_point_at_the_same_tokens(tiny_base: Base) -> None:
+@pytest.mark.parametrize("packed", [True, False])
+def test_joined_labels_point_at_the_same_tokens(tiny_base: Base, packed: bool) -> None:
     encoded = data(tiny_base)[0]
-    short, long = (micro_batches(encoded, rows, micro_tokens=4096)[0] for rows in ((0, 5), (4, 9, 1)))
+    short, long = (micro_batches(encoded, rows, micro_tokens=4096, packed=packed)[0] for rows in ((0, 5), (4, 9, 1)))
     joint = join([(2, short), (0, long)])
-    assert [share.candidate for share in joint.shares] == [2, 0] and joint.shares[1].stop == len(joint.ids_BT) == 5
+    assert [share.candidate for share in joint.shares] == [2, 0]
+    for share, batch in zip(joint.shares, (short, long), strict=True):
+        assert torch.equal(joint.ids_BT[share.rows, share.columns], batch.ids_BT)
+    assert joint.lengths == (tuple(encoded.length(row) for row in (*short.rows, *long.rows)) if packed else None)
     for batch, (positions, targets) in zip((short, long), joint.labels, strict=True):
         assert torch.equal(joint.ids_BT.flatten()[positions], batch.ids_BT.flatten()[batch.positions_N])
         assert torch.equal(targets, batch.targets_N)
     alone = join([(1, short)])
-    assert alone.ids_BT is short.ids_BT and torch.equal(alone.labels[0][0], short.positions_N)
+    assert torch.equal(alone.ids_BT, short.ids_BT) and torch.equal(alone.labels[0][0], short.positions_N)
 
 
 def test_the_weak_leave_and_the_rest_does_not_notice(tiny_base: Base) -> None:

@@ -41,14 +41,17 @@ def test_the_order_changes_with_seed_and_epoch() -> None:
     assert orders[0] != orders[1] and orders[0][:5] != orders[0][5:]
 
 
-@given(sizes=lengths, micro_tokens=st.integers(8, 200))
-def test_micro_batches_keep_every_label_in_its_place(sizes: list[tuple[int, int]], micro_tokens: int) -> None:
+@given(sizes=lengths, micro_tokens=st.integers(8, 200), packed=st.booleans())
+def test_micro_batches_keep_every_label_in_its_place(
+    sizes: list[tuple[int, int]], micro_tokens: int, packed: bool
+) -> None:
     encoded = rows(sizes)
-    batches = micro_batches(encoded, range(len(encoded)), micro_tokens=micro_tokens)
+    batches = micro_batches(encoded, range(len(encoded)), micro_tokens=micro_tokens, packed=packed)
     learned = [int(target) for batch in batches for target in batch.targets_N]
     assert sorted(learned) == sorted(token for completion in encoded.completions for token in completion)
     for batch in batches:
-        assert batch.ids_BT.numel() <= micro_tokens or len(batch.ids_BT) == 1
+        assert batch.ids_BT.numel() <= micro_tokens or len(batch.rows) == 1
+        assert batch.ids_BT.numel() == sum(batch.lengths) if packed else batch.lengths is None
         flat = batch.ids_BT.flatten()
         for position, target in zip(batch.positions_N.tolist(), batch.targets_N.tolist(), strict=True):
             row, within = divmod(target, 1000)

@@ -14,6 +14,7 @@ from tsugiki.engine.attach import attach
 from tsugiki.engine.base import Base, BaseSpec, live_weights_digest, load_base
 from tsugiki.engine.batches import Encoded, encode, micro_batches
 from tsugiki.engine.learner import TrainResult
+from tsugiki.engine.packing import row_arguments
 from tsugiki.engine.plan import Plan, make_plan
 from tsugiki.engine.prefix_cache import cut_below, frozen_blocks, with_states, worth_caching
 from tsugiki.engine.structure import decoder_of, structure_of
@@ -69,18 +70,20 @@ def test_states_are_bit_equal_to_a_forward_pass_in_the_same_batch(tiny_bases: Ba
     seen: list[torch.Tensor] = []
     block = tiny_bases.model.get_submodule(structure_of(tiny_bases.model).blocks[1].name)
     hook = block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    batches = micro_batches(encoded, range(len(encoded)), micro_tokens=128)
+    batches = micro_batches(encoded, range(len(encoded)), micro_tokens=128, packed=True)
     assert len(batches) > 1
     for batch in batches:
         with torch.no_grad():
-            decoder_of(tiny_bases.model)(input_ids=batch.ids_BT, use_cache=False)
+            told = row_arguments(batch.lengths, batch.ids_BT.device)
+            decoder_of(tiny_bases.model)(input_ids=batch.ids_BT, use_cache=False, **told)
         again = seen.pop()
         states_BTD = batch.entering()
-        assert states_BTD is not None
-        for place, row in enumerate(batch.rows):
-            length = encoded.length(row)
-            assert torch.equal(states_BTD[place, :length], again[place, :length])
-            assert not states_BTD[place, length:].any()
+        assert states_BTD is not None and torch.equal(states_BTD, again)
+        padded = micro_batches(encoded, batch.rows, micro_tokens=10**6)[0].entering()
+        assert padded is not None
+        for place, states_TD in enumerate(again[0].split(batch.lengths)):
+            assert torch.equal(padded[place, : len(states_TD)], states_TD)
+            assert not padded[place, len(states_TD) :].any()
     hook.remove()
 
 

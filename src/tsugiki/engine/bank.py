@@ -28,12 +28,11 @@ from tsugiki.errors import PlanError
 
 @dataclass(frozen=True)
 class Share:
-    """The rows of one candidate in a joint batch, and how many columns of them are its own."""
+    """The part of a joint batch that is one candidate's: rows of their own where they are padded, else columns."""
 
     candidate: int
-    start: int
-    stop: int
-    width: int
+    rows: slice
+    columns: slice
 
 
 @dataclass
@@ -87,10 +86,9 @@ def bank_products(layers: Sequence[BankLinear], x_BTI: Tensor) -> list[Tensor]:
     factors: list[tuple[Tensor, Tensor]] = []
     for share in first.shares:
         members = [layer.member(share.candidate) for layer in layers]
-        rows, columns = slice(share.start, share.stop), slice(0, share.width)
-        own, dropout = x_BTI[rows, columns], members[0].part.dropout
+        own, dropout = x_BTI[share.rows, share.columns], members[0].part.dropout
         draws = dropout_draws(own, dropout, first.generators[share.candidate]) if first.training else None
-        updates.append(update_of(rows, columns, members, draws))
+        updates.append(update_of(share.rows, share.columns, members, draws))
         factors += [(member.lora_A, member.lora_B) for member in members]
     return low_rank_products(
         x_BTI, [(frozen_weight(layer.base), layer.base.bias) for layer in layers], updates, factors
@@ -150,29 +148,58 @@ def _in_training(base: Base) -> None:
 
 @dataclass(frozen=True)
 class Joint:
-    """Several batches as one: whose rows are whose, and the labels of each as (positions_N, targets_N) in this one."""
+    """Several batches as one: what of it is whose, and the labels of each as (positions_N, targets_N) in this one."""
 
     ids_BT: Tensor
+    lengths: tuple[int, ...] | None
     states_BTD: Tensor | None
     shares: tuple[Share, ...]
     labels: tuple[tuple[Tensor, Tensor], ...]
 
 
 def join(batches: Sequence[tuple[int, Batch]]) -> Joint:
-    """One batch of several, given as (candidate, its batch); each keeps its rows together and its own padding."""
+    """One batch of several, all packed or all padded, given as (candidate, its batch); each keeps its rows together."""
+    return _packed_together(batches) if batches[0][1].lengths is not None else _padded_together(batches)
+
+
+def _packed_together(batches: Sequence[tuple[int, Batch]]) -> Joint:
+    shares: list[Share] = []
+    labels: list[tuple[Tensor, Tensor]] = []
+    lengths: tuple[int, ...] = ()
+    start = 0
+    for candidate, batch in batches:
+        assert batch.lengths is not None
+        stop = start + batch.ids_BT.shape[1]
+        shares.append(Share(candidate, slice(None), slice(start, stop)))
+        labels.append((batch.positions_N + start, batch.targets_N))
+        lengths += batch.lengths
+        start = stop
+    states = [found for _, batch in batches if (found := batch.entering()) is not None]
+    return Joint(
+        ids_BT=torch.cat([batch.ids_BT for _, batch in batches], dim=1),
+        lengths=lengths,
+        states_BTD=torch.cat(states, dim=1) if states else None,
+        shares=tuple(shares),
+        labels=tuple(labels),
+    )
+
+
+def _padded_together(batches: Sequence[tuple[int, Batch]]) -> Joint:
+    """Each keeps its own padding."""
     width = max(batch.ids_BT.shape[1] for _, batch in batches)
     shares: list[Share] = []
     labels: list[tuple[Tensor, Tensor]] = []
     start = 0
     for candidate, batch in batches:
         count, own = batch.ids_BT.shape
-        shares.append(Share(candidate, start, start + count, own))
+        shares.append(Share(candidate, slice(start, start + count), slice(0, own)))
         row_N, column_N = batch.positions_N // own, batch.positions_N % own
         labels.append(((row_N + start) * width + column_N, batch.targets_N))
         start += count
     states = [found for _, batch in batches if (found := batch.entering()) is not None]
     return Joint(
         ids_BT=_side_by_side([batch.ids_BT for _, batch in batches], width),
+        lengths=None,
         states_BTD=_side_by_side(states, width) if states else None,
         shares=tuple(shares),
         labels=tuple(labels),

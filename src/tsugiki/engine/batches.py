@@ -1,8 +1,9 @@
 """Text pairs → token ids → padded batches in which only completions are learned.
 
-Rows are tokenised once. Batches hold rows of similar length, padded on the right: a causal model never looks to the
-right, so no attention mask is needed, no row sees another, and padding costs little. Over-long rows are listed, never
-cut.
+Rows are tokenised once. A batch holds its rows packed one behind the other (`packing.py`) or, for a base that cannot
+keep such rows apart, padded on the right: a causal model never looks to the right, so no row sees another there either.
+Which rows meet in an optimiser step is left to chance: sorted by length they would be of one kind. Over-long rows are
+listed, never cut.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
@@ -17,10 +19,6 @@ from torch import Tensor
 
 from tsugiki.errors import DataError
 from tsugiki.fingerprint import digest_json
-
-LENGTH_WINDOW = (
-    16  # batches that are sorted by length together: long enough to save padding, short enough to stay random
-)
 
 
 class States(Protocol):
@@ -31,6 +29,9 @@ class States(Protocol):
 
     def padded(self, rows: Sequence[int], width: int) -> Tensor:
         """(rows, width, hidden size); zeros behind the end of a row."""
+
+    def packed(self, rows: Sequence[int]) -> Tensor:
+        """(1, tokens of these rows, hidden size), one row behind the other."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,11 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Batch:
-    """ids_BT padded on the right; `positions_N` index the flattened B·T hidden states that predict `targets_N`.
+    """`positions_N` index the flattened B·T hidden states that predict `targets_N`.
 
-    `rows` are the places of its B rows in their data set, whose `states` hold what enters the blocks that are trained,
-    where that has been computed before.
+    With `lengths` the rows are packed, B is 1 and T the sum of them; without, they are padded on the right to T. `rows`
+    are their places in the data set, whose `states` hold what enters the blocks that are trained, where that has been
+    computed before.
     """
 
     ids_BT: Tensor
@@ -72,6 +74,7 @@ class Batch:
     tokens: int
     rows: tuple[int, ...]
     states: States | None = None
+    lengths: tuple[int, ...] | None = None
 
     def to(self, device: torch.device) -> Batch:
         moved = {name: getattr(self, name).to(device) for name in ("ids_BT", "positions_N", "targets_N")}
@@ -81,7 +84,9 @@ class Batch:
         """The states as (B, T, hidden size), or None; put together when asked for, so that there is no second copy."""
         if self.states is None:
             return None
-        return self.states.padded(self.rows, self.ids_BT.shape[1]).to(self.ids_BT.device)
+        packed = self.lengths is not None
+        states = self.states.packed(self.rows) if packed else self.states.padded(self.rows, self.ids_BT.shape[1])
+        return states.to(self.ids_BT.device)
 
 
 def encode(tokenizer: Any, pairs: Sequence[tuple[str, str]], *, max_length: int) -> Encoded:
@@ -161,36 +166,44 @@ def batch_order(encoded: Encoded, *, batch_size: int, seed: int) -> Iterator[tup
         shuffler = random.Random(f"{seed}/{epoch}")  # noqa: S311 - an order, not a secret
         rows = list(range(len(encoded)))
         shuffler.shuffle(rows)
-        batches = []
-        for start in range(0, len(rows), LENGTH_WINDOW * batch_size):
-            window = sorted(rows[start : start + LENGTH_WINDOW * batch_size], key=encoded.length)
-            batches += [tuple(window[at : at + batch_size]) for at in range(0, len(window), batch_size)]
-        shuffler.shuffle(batches)
-        yield from batches
+        yield from (tuple(rows[at : at + batch_size]) for at in range(0, len(rows), batch_size))
         epoch += 1
 
 
-def micro_batches(encoded: Encoded, rows: Sequence[int], *, micro_tokens: int) -> list[Batch]:
-    """The rows as padded batches of at most `micro_tokens` tokens each (a longer single row stands alone)."""
+def micro_batches(encoded: Encoded, rows: Sequence[int], *, micro_tokens: int, packed: bool = False) -> list[Batch]:
+    """The rows as batches of at most `micro_tokens` tokens, padding included; a longer single row stands alone."""
     groups: list[list[int]] = []
+    held = 0
     for row in sorted(rows, key=lambda row: (encoded.length(row), row)):
-        if groups and (len(groups[-1]) + 1) * encoded.length(row) <= micro_tokens:
+        length = encoded.length(row)
+        held = held + length if packed else (len(groups[-1]) + 1) * length if groups else length
+        if groups and held <= micro_tokens:
             groups[-1].append(row)
         else:
             groups.append([row])
-    return [_pad(encoded, group) for group in groups]
+            held = length
+    return [_batch(encoded, group, packed=packed) for group in groups]
 
 
-def _pad(encoded: Encoded, rows: Sequence[int]) -> Batch:
-    width = max(encoded.length(row) for row in rows)
-    ids = torch.zeros(len(rows), width, dtype=torch.long)
+def _batch(encoded: Encoded, rows: Sequence[int], *, packed: bool) -> Batch:
+    lengths = tuple(encoded.length(row) for row in rows)
+    width = max(lengths)
+    starts = list(accumulate(lengths, initial=0)) if packed else [at * width for at in range(len(rows) + 1)]
+    ids = torch.zeros(starts[-1], dtype=torch.long)
     positions: list[int] = []
     targets: list[int] = []
-    for at, row in enumerate(rows):
+    for start, length, row in zip(starts, lengths, rows, strict=False):
         prompt, completion = encoded.prompts[row], encoded.completions[row]
-        ids[at, : encoded.length(row)] = torch.tensor([*prompt, *completion[:-1]])
-        first = at * width + len(prompt) - 1
+        ids[start : start + length] = torch.tensor([*prompt, *completion[:-1]])
+        first = start + len(prompt) - 1
         positions += range(first, first + len(completion))
         targets += completion
-    tokens = sum(encoded.length(row) + 1 for row in rows)
-    return Batch(ids, torch.tensor(positions), torch.tensor(targets), tokens, tuple(rows), encoded.states)
+    return Batch(
+        ids_BT=ids[None] if packed else ids.view(len(rows), width),
+        positions_N=torch.tensor(positions),
+        targets_N=torch.tensor(targets),
+        tokens=sum(lengths) + len(rows),
+        rows=tuple(rows),
+        states=encoded.states,
+        lengths=lengths if packed else None,
+    )

@@ -98,12 +98,12 @@ def estimate_footprint(
 
 
 def tokens_of_a_pass(longest: int, recipe: Recipe) -> int:
-    """Padded tokens of the largest forward pass; `recipe.micro_tokens` must have been resolved (device.py)."""
+    """Tokens of the largest forward pass; `recipe.micro_tokens` must have been resolved (device.py)."""
     return max(longest, min(recipe.micro_tokens, recipe.batch_size * longest))
 
 
 def training_bytes(config: Any, plan: Plan, *, tokens: int, dtype: torch.dtype, recompute: bool = False) -> int:
-    """What training `plan` in passes of `tokens` padded tokens takes once base, parts and masters are in memory."""
+    """What training `plan` in passes of `tokens` tokens takes once base, parts and masters are in memory."""
     sizes = _Sizes(shapes_of(config, dtype), plan, dtype, "none")
     moments_and_gradients = 3 * sizes.trained * FLOAT32
     return moments_and_gradients + sum(sizes.forward_and_backward(tokens, recompute=recompute).values())

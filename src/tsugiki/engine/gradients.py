@@ -17,6 +17,7 @@ from tsugiki.engine.base import Base
 from tsugiki.engine.batches import Encoded, micro_batches
 from tsugiki.engine.device import tokens_per_pass
 from tsugiki.engine.loss import token_loss
+from tsugiki.engine.packing import packs
 from tsugiki.engine.plan import AUTO
 from tsugiki.engine.structure import structure_of
 
@@ -56,7 +57,8 @@ def gradient_ratios(base: Base, examples: Encoded, *, micro_tokens: int) -> dict
     try:
         loss = token_loss(base.model)
         rows = range(min(PROBE_EXAMPLES, len(examples)))
-        for batch in micro_batches(examples, rows, micro_tokens=tokens_per_pass(micro_tokens, base.device)):
+        tokens = tokens_per_pass(micro_tokens, base.device)
+        for batch in micro_batches(examples, rows, micro_tokens=tokens, packed=packs(base.model)):
             (loss(batch.to(base.device)) / len(batch.targets_N)).backward()
     finally:
         for hook in hooks:

@@ -99,9 +99,9 @@ class Learner:
 
     @property
     def is_due(self) -> bool:
-        """Whether a dev loss belongs to the step just taken."""
-        every = max(1, self.recipe.max_steps // self.recipe.evaluations)
-        return self.progress.step % every == 0 or self.progress.step == self.recipe.max_steps
+        """Whether a dev loss belongs to the step just taken: evenly spread, the last behind the last step."""
+        step, of, times = self.progress.step, self.recipe.max_steps, self.recipe.evaluations
+        return step * times // of > (step - 1) * times // of
 
     def update(self, loss: float) -> None:
         """One optimiser step with the gradients gathered so far; `loss` is nats per completion token."""

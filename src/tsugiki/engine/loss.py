@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from tsugiki.engine.batches import Batch, Encoded, micro_batches
 from tsugiki.engine.device import tokens_per_pass
 from tsugiki.engine.lowrank import LowRankLinear
+from tsugiki.engine.packing import packs, row_arguments
 from tsugiki.engine.prefix_cache import Entry
 from tsugiki.engine.structure import decoder_of, text_config
 
@@ -25,13 +26,14 @@ CHUNK_ELEMENTS = 16_000_000  # logits in memory at once: 64 MB in float32
 
 TokenLoss = Callable[[Batch], Tensor]
 Labels = tuple[Tensor, Tensor]  # positions_N in the flattened B·T hidden states, and the targets_N they predict
-ShareLosses = Callable[[Tensor, Tensor | None, Sequence[Labels]], list[Tensor]]
+ShareLosses = Callable[[Tensor, "Sequence[int] | None", "Tensor | None", Sequence[Labels]], list[Tensor]]
 
 
 def share_losses(model: Any, entry: Entry | None = None) -> ShareLosses:
-    """A function from ids_BT and several sets of labels on them to one summed loss each, from one forward pass.
+    """A function from ids_BT, the lengths of packed rows (None: padded), what enters the first block that is there, and
+    several sets of labels to one summed loss each, from one forward pass.
 
-    Where `entry` is given, the model's lower blocks are cut off (`prefix_cache.cut_below`) and the second argument
+    Where `entry` is given, the model's lower blocks are cut off (`prefix_cache.cut_below`) and the third argument
     holds the hidden states that enter the rest; it is None otherwise.
 
     The chunked path computes logits as softcap(W h + b). Whether this model does the same is not assumed but tried
@@ -41,13 +43,16 @@ def share_losses(model: Any, entry: Entry | None = None) -> ShareLosses:
     softcap = getattr(text_config(model), "final_logit_softcapping", None)
     plain = not _head_is_all(model, head, softcap, entry)
 
-    def losses(ids_BT: Tensor, states_BTD: Tensor | None, shares: Sequence[Labels]) -> list[Tensor]:
+    def losses(
+        ids_BT: Tensor, lengths: Sequence[int] | None, states_BTD: Tensor | None, shares: Sequence[Labels]
+    ) -> list[Tensor]:
+        told = row_arguments(lengths, ids_BT.device)
         if entry is not None:
             entry.states_BTD = states_BTD
         if plain:
-            flat = _flat(model(input_ids=ids_BT, use_cache=False).logits)
+            flat = _flat(model(input_ids=ids_BT, use_cache=False, **told).logits)
             return [_plain_loss(flat[positions_N], targets_N) for positions_N, targets_N in shares]
-        flat = _flat(decoder_of(model)(input_ids=ids_BT, use_cache=False).last_hidden_state)
+        flat = _flat(decoder_of(model)(input_ids=ids_BT, use_cache=False, **told).last_hidden_state)
         return [_head_loss(head, flat[positions_N], targets_N, softcap) for positions_N, targets_N in shares]
 
     return losses
@@ -56,13 +61,13 @@ def share_losses(model: Any, entry: Entry | None = None) -> ShareLosses:
 def token_loss(model: Any) -> TokenLoss:
     """A function from a batch to the summed loss of its labelled tokens, with gradients to everything trained."""
     losses = share_losses(model)
-    return lambda batch: losses(batch.ids_BT, None, [(batch.positions_N, batch.targets_N)])[0]
+    return lambda batch: losses(batch.ids_BT, batch.lengths, None, [(batch.positions_N, batch.targets_N)])[0]
 
 
 def mean_loss(model: Any, encoded: Encoded, *, micro_tokens: int) -> float:
     """Nats per completion token (the end-of-text token included), without gradient and without dropout.
 
-    `micro_tokens` as in the recipe: padded tokens per forward pass, 0 for what the device wants.
+    `micro_tokens` as in the recipe: tokens per forward pass, 0 for what the device wants.
     """
     was_training = model.training
     model.eval()
@@ -71,7 +76,7 @@ def mean_loss(model: Any, encoded: Encoded, *, micro_tokens: int) -> float:
         loss = token_loss(model)
         device = next(model.parameters()).device
         tokens = tokens_per_pass(micro_tokens, device)
-        for batch in micro_batches(encoded, range(len(encoded)), micro_tokens=tokens):
+        for batch in micro_batches(encoded, range(len(encoded)), micro_tokens=tokens, packed=packs(model)):
             total += float(loss(batch.to(device)))
             count += len(batch.targets_N)
     model.train(was_training)

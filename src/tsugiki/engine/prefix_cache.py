@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from tsugiki.engine.base import Base
 from tsugiki.engine.batches import Encoded, micro_batches
 from tsugiki.engine.device import draws_numbers, free_memory_bytes
+from tsugiki.engine.packing import packs, row_arguments
 from tsugiki.engine.plan import Plan
 from tsugiki.engine.structure import decoder_of, structure_of
 from tsugiki.files import write_whole
@@ -47,6 +48,9 @@ class PrefixStates:
             start, end = self.starts[row], self.starts[row + 1]
             states_BTD[place, : end - start] = self.flat_ND[start:end]
         return states_BTD
+
+    def packed(self, rows: Sequence[int]) -> Tensor:
+        return torch.cat([self.flat_ND[self.starts[row] : self.starts[row + 1]] for row in rows])[None]
 
 
 class Entry(nn.Module):
@@ -139,15 +143,19 @@ class _Reached(Exception):
 
 def _compute(base: Base, encoded: Encoded, blocks: int, starts: Sequence[int], micro_tokens: int) -> Tensor:
     flat_ND = torch.empty(starts[-1], structure_of(base.model).hidden_size, dtype=base.dtype)
-    for batch in micro_batches(encoded, range(len(encoded)), micro_tokens=micro_tokens):
-        states_BTD = _entering(base, blocks, batch.ids_BT.to(base.device))
-        for place, row in enumerate(batch.rows):
-            length = starts[row + 1] - starts[row]
-            flat_ND[starts[row] : starts[row + 1]] = states_BTD[place, :length].to(flat_ND.device)
+    packed = packs(base.model)
+    for batch in micro_batches(encoded, range(len(encoded)), micro_tokens=micro_tokens, packed=packed):
+        states_BTD = _entering(base, blocks, batch.ids_BT.to(base.device), batch.lengths)
+        lengths = [starts[row + 1] - starts[row] for row in batch.rows]
+        each = states_BTD[0].split(lengths) if packed else states_BTD
+        for row, length, states_TD in zip(batch.rows, lengths, each, strict=True):
+            flat_ND[starts[row] : starts[row + 1]] = states_TD[:length].to(flat_ND.device)
     return flat_ND
 
 
-def _entering(base: Base, blocks: int, ids_BT: Tensor, *, training: bool = False) -> Tensor:
+def _entering(
+    base: Base, blocks: int, ids_BT: Tensor, lengths: Sequence[int] | None = None, *, training: bool = False
+) -> Tensor:
     """What enters block number `blocks`, or the norm behind the last one, in a forward pass that ends there."""
     model, caught = base.model, []
 
@@ -162,7 +170,7 @@ def _entering(base: Base, blocks: int, ids_BT: Tensor, *, training: bool = False
     model.train(training)
     try:
         with torch.no_grad(), suppress(_Reached):
-            decoder_of(model)(input_ids=ids_BT, use_cache=False)
+            decoder_of(model)(input_ids=ids_BT, use_cache=False, **row_arguments(lengths, ids_BT.device))
     finally:
         hook.remove()
         model.train(was_training)

@@ -23,7 +23,7 @@ from tsugiki.engine.structure import structure_of
 
 
 def recomputes(base: Base, plan: Plan, choice: Literal["auto", "never", "always"], *, tokens: int) -> bool:
-    """Whether to recompute in passes of `tokens` padded tokens; 'auto' compares the estimate with what is free now."""
+    """Whether to recompute in passes of `tokens` tokens; 'auto' compares the estimate with what is free now."""
     if choice != "auto":
         return choice == "always"
     return training_bytes(base.model.config, plan, tokens=tokens, dtype=base.dtype) > free_memory_bytes(base.device)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from tsugiki.engine.gated_mlp import keeping_less
 from tsugiki.engine.learner import Learner, Step, TrainResult
 from tsugiki.engine.loss import ShareLosses, share_losses
 from tsugiki.engine.lowrank import products_of
+from tsugiki.engine.packing import packs
 from tsugiki.engine.prefix_cache import cut_below, frozen_blocks, with_states, worth_caching
 from tsugiki.engine.recompute import recomputes, recomputing
 from tsugiki.engine.shared_input import sharing
@@ -91,7 +93,7 @@ def train_bank(
 
 def does_not_fit(recipe: Recipe, tokens: int) -> DoesNotFit:
     return DoesNotFit(
-        f"Out of memory with batches of {tokens} padded tokens and examples of up to {recipe.max_length} tokens.",
+        f"Out of memory with batches of {tokens} tokens and examples of up to {recipe.max_length} tokens.",
         fix="Halve micro_tokens, lower max_length, or train fewer parts (a smaller rank, lora instead of full).",
     )
 
@@ -117,6 +119,7 @@ def _train(
                 zip(trainables, recipes, generators, folders, strict=True)
             )
         ]
+        packed = _packs(base, bank)
         cut = _blocks_to_cache(base, learners, (train_set, dev_set))
         if cut:
             train_set, dev_set = (
@@ -128,16 +131,42 @@ def _train(
             recomputed = bank is None and _must_recompute(learners[0], tokens, train_set)
             less = recomputing(base.model) if recomputed else keeping_less(base.model, base.dtype)
             with _sharing(base, bank, trainables), less, cut_below(base.model, cut) as entry:
-                losses = share_losses(base.model, entry)
+                passing = _Passing(base, bank, share_losses(base.model, entry), packed)
                 _let_the_weak_leave(learners, keep)  # again after a resume: it is not in their checkpoints
                 while turn := _in_turn(learners):
-                    _take_turn(base, bank, turn, train_set, dev_set, losses, on_step)
+                    _take_turn(passing, turn, train_set, dev_set, on_step)
                     _let_the_weak_leave(learners, keep)
         finally:
             for learner in learners:
                 learner.optimizer.close()
         base.model.eval()
         return [learner.error or learner.result(cut, recomputed=recomputed) for learner in learners]
+
+
+@dataclass(frozen=True)
+class _Passing:
+    """How rows are passed through: the base with all that is attached, and whether it keeps packed rows apart."""
+
+    base: Base
+    bank: Bank | None
+    losses: ShareLosses
+    packed: bool
+
+    def batches(self, encoded: Encoded, rows: Sequence[int], micro_tokens: int) -> list[Batch]:
+        return micro_batches(encoded, rows, micro_tokens=micro_tokens, packed=self.packed)
+
+    def joint_losses(self, parts: Sequence[tuple[int, Batch]]) -> list[torch.Tensor]:
+        """Of batches, each with its candidate; sums over their completion tokens."""
+        joint = join([(candidate, batch.to(self.base.device)) for candidate, batch in parts])
+        if self.bank is not None:
+            self.bank.take(joint.shares)
+        return self.losses(joint.ids_BT, joint.lengths, joint.states_BTD, joint.labels)
+
+
+def _packs(base: Base, bank: Bank | None) -> bool:
+    if bank is not None:
+        bank.take(())  # tried on the base alone
+    return packs(base.model)
 
 
 @contextmanager
@@ -190,17 +219,9 @@ def _in_turn(learners: Sequence[Learner]) -> list[Learner]:
     return [learner for learner in learning if learner.progress.step == behind]
 
 
-def _take_turn(
-    base: Base,
-    bank: Bank | None,
-    turn: list[Learner],
-    train_set: Encoded,
-    dev_set: Encoded,
-    losses: ShareLosses,
-    on_step: OnStep,
-) -> None:
+def _take_turn(passing: _Passing, turn: list[Learner], train_set: Encoded, dev_set: Encoded, on_step: OnStep) -> None:
     started = time.perf_counter()
-    taken = _one_step(base, bank, turn, train_set, losses)
+    taken = _one_step(passing, turn, train_set)
     seconds = time.perf_counter() - started
     turn = [learner for learner in turn if learner.error is None]
     every = sum(taken[learner.candidate][1] for learner in turn)
@@ -208,20 +229,18 @@ def _take_turn(
         tokens = taken[learner.candidate][1]
         learner.count(tokens, seconds * tokens / every)
     due = [learner for learner in turn if learner.is_due]
-    dev_losses = _dev_losses(base, bank, due, dev_set, losses) if due else {}
+    dev_losses = _dev_losses(passing, due, dev_set) if due else {}
     for learner in turn:
-        with _a_bank_goes_on(learner, bank):
+        with _a_bank_goes_on(learner, passing.bank):
             on_step(learner.note(taken[learner.candidate][0], dev_losses.get(learner.candidate)))
 
 
-def _one_step(
-    base: Base, bank: Bank | None, turn: Sequence[Learner], train_set: Encoded, losses: ShareLosses
-) -> dict[int, tuple[float, int]]:
+def _one_step(passing: _Passing, turn: Sequence[Learner], train_set: Encoded) -> dict[int, tuple[float, int]]:
     """One optimiser step of each learner; returns by candidate the loss per completion token and the tokens."""
-    base.model.train()
+    passing.base.model.train()
     batches = {
-        learner.candidate: micro_batches(
-            train_set, next(learner.order), micro_tokens=tokens_per_pass(learner.recipe.micro_tokens, base.device)
+        learner.candidate: passing.batches(
+            train_set, next(learner.order), tokens_per_pass(learner.recipe.micro_tokens, passing.base.device)
         )
         for learner in turn
     }
@@ -229,13 +248,13 @@ def _one_step(
     totals = dict.fromkeys(batches, 0.0)
     for number in range(max(map(len, batches.values()))):
         parts = [(candidate, found[number]) for candidate, found in batches.items() if number < len(found)]
-        found = _joint_losses(base, bank, parts, losses)
+        found = passing.joint_losses(parts)
         means = [loss / labels[candidate] for (candidate, _), loss in zip(parts, found, strict=True)]
         torch.stack(means).sum().backward()
         for (candidate, _), mean in zip(parts, means, strict=True):
             totals[candidate] += float(mean.detach())
     for learner in turn:
-        with _a_bank_goes_on(learner, bank):
+        with _a_bank_goes_on(learner, passing.bank):
             learner.update(totals[learner.candidate])
     return {
         candidate: (totals[candidate], sum(batch.tokens for batch in found)) for candidate, found in batches.items()
@@ -255,26 +274,15 @@ def _a_bank_goes_on(learner: Learner, bank: Bank | None) -> Iterator[None]:
         learner.fail(error)
 
 
-def _joint_losses(
-    base: Base, bank: Bank | None, parts: Sequence[tuple[int, Batch]], losses: ShareLosses
-) -> list[torch.Tensor]:
-    joint = join([(candidate, batch.to(base.device)) for candidate, batch in parts])
-    if bank is not None:
-        bank.take(joint.shares)
-    return losses(joint.ids_BT, joint.states_BTD, joint.labels)
-
-
-def _dev_losses(
-    base: Base, bank: Bank | None, due: Sequence[Learner], dev_set: Encoded, losses: ShareLosses
-) -> dict[int, float]:
+def _dev_losses(passing: _Passing, due: Sequence[Learner], dev_set: Encoded) -> dict[int, float]:
     """Nats per completion token of the dev set by candidate, without dropout; the memory of one batch for all."""
-    base.model.eval()
-    micro_tokens = tokens_per_pass(due[0].recipe.micro_tokens, base.device) // len(due)
+    passing.base.model.eval()
+    micro_tokens = tokens_per_pass(due[0].recipe.micro_tokens, passing.base.device) // len(due)
     totals = dict.fromkeys((learner.candidate for learner in due), 0.0)
     count = 0
     with torch.no_grad():
-        for batch in micro_batches(dev_set, range(len(dev_set)), micro_tokens=micro_tokens):
-            found = _joint_losses(base, bank, [(candidate, batch) for candidate in totals], losses)
+        for batch in passing.batches(dev_set, range(len(dev_set)), micro_tokens):
+            found = passing.joint_losses([(candidate, batch) for candidate in totals])
             for candidate, loss in zip(totals, found, strict=True):
                 totals[candidate] += float(loss)
             count += len(batch.targets_N)

@@ -1,0 +1,147 @@
+"""Write the tables and the chart of docs/performance.md from benchmarks/results: `make performance`.
+
+Only what stands between the marks is written; the text around it is a person's. A test compares document and results.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+DOCUMENT = ROOT / "docs" / "performance.md"
+CHART = ROOT / "docs" / "performance.svg"
+PEERS = {"speed": "TRL + PEFT", "speed-litgpt": "LitGPT", "speed-llamafactory": "LLaMA-Factory"}
+MARKS = ("<!-- {} -->\n", "<!-- /{} -->")
+
+Result = dict[str, Any]
+
+
+def main() -> None:
+    DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
+    CHART.write_text(chart(), encoding="utf-8")
+
+
+def written(text: str) -> str:
+    """`text` with every part between marks made anew."""
+    for name, part in PARTS.items():
+        start, end = (mark.format(name) for mark in MARKS)
+        before, found, rest = text.partition(start)
+        _, closed, after = rest.partition(end)
+        if not (found and closed):
+            raise ValueError(f"the marks {start.strip()} and {end} are missing")
+        text = f"{before}{start}{part()}\n{end}{after}"
+    return text
+
+
+def speed() -> str:
+    head = ("setting", "peer", "tokens/s, ours / theirs", "peak memory, ours / theirs",
+            "share of the matrix peak, ours", "theirs", "held-out loss, ours", "theirs", "pairs")  # fmt: skip
+    rows = [
+        (
+            setting,
+            peer,
+            f"{row['tokens_per_second_ratio']:.2f}",
+            f"{row['peak_memory_ratio']:.2f}",
+            f"{row['our_share_of_peak']:.0%}",
+            f"{row['peer_share_of_peak']:.0%}",
+            _losses(row, "ours"),
+            _losses(row, "peer"),
+            str(len(row["runs"])),
+        )
+        for peer, setting, row in _races()
+    ]
+    return _table(head, rows) + "\n\n" + _machines("speed", "speed-litgpt", "speed-llamafactory")
+
+
+def candidates() -> str:
+    found = _read("candidates")
+    if found is None:
+        return "Not measured yet."
+    rows = [(name, f"{ratio:.2f}") for name, ratio in found["ratios"].items()]
+    gap = max(run["widest_gap"] for run in found["runs"])
+    same = sum(run["same_winner"] for run in found["runs"])
+    said = (
+        f"Widest difference of a candidate's best dev loss between bank and solo run: {gap:.1e}. Successive halving "
+        f"found the winner of the solo runs in {same:.0f} of {len(found['runs'])} repetitions."
+    )
+    return "\n\n".join((_table(("what", "seconds, ratio"), rows), said, _machines("candidates")))
+
+
+def estimator() -> str:
+    found = _read("estimator")
+    if found is None:
+        return "Not measured yet."
+    said = (
+        f"{found['runs']} runs; estimate / measured peak: median {found['median_ratio']:.2f}, "
+        f"from {found['lowest']:.2f} to {found['highest']:.2f}; within 15 %: {found['within_15_percent']:.0%}."
+    )
+    head = ("LoRA, frozen layers held in", "peak memory / that of full fine-tuning in float32")
+    names = {"none": "float32", "int8": "int8", "nf4": "nf4"}
+    rows = [(names[bits], f"{ratio:.2f}") for bits, ratio in found["lora_over_full"].items()]
+    return "\n\n".join((said, _table(head, rows), _machines("estimator")))
+
+
+PARTS: dict[str, Callable[[], str]] = {"speed": speed, "candidates": candidates, "estimator": estimator}
+
+
+def chart() -> str:
+    """Ratios of speed and memory against every peer, as SVG."""
+    import altair as alt
+    import vl_convert
+
+    rows = [
+        {"against": f"{peer}, {setting}", "measure": measure, "ratio": row[key]}
+        for peer, setting, row in _races()
+        for measure, key in (("tokens per second", "tokens_per_second_ratio"), ("peak memory", "peak_memory_ratio"))
+    ]
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        y=alt.Y("against:N", title=None, sort=None, axis=alt.Axis(labelLimit=420)),
+        x=alt.X("ratio:Q", title="ours / theirs", scale=alt.Scale(domainMin=0)),
+    )
+    bars = base.mark_bar(height=16).encode(color=alt.Color("measure:N", legend=None))
+    numbers = base.mark_text(align="left", dx=4).encode(text=alt.Text("ratio:Q", format=".2f"))
+    one = base.mark_rule(strokeDash=[4, 3], color="#777").encode(x=alt.datum(1))
+    layered = (bars + numbers + one).properties(width=260, height=alt.Step(26)).facet(
+        column=alt.Column("measure:N", title=None, sort=None)
+    ).resolve_scale(x="independent")  # fmt: skip
+    return str(vl_convert.vegalite_to_svg(layered.to_dict()))
+
+
+def _races() -> Iterator[tuple[str, str, Result]]:
+    for name, peer in PEERS.items():
+        for setting, row in (_read(name) or {"rows": {}})["rows"].items():
+            yield peer, setting, row
+
+
+def _losses(row: Result, side: str) -> str:
+    losses = [run[side]["held_out_loss"] for run in row["runs"]]
+    return ", ".join(f"{loss:.2f}" for loss in losses)
+
+
+def _machines(*names: str) -> str:
+    """Which machine and which versions the numbers above are of."""
+    found = {}
+    for name in names:
+        if (result := _read(name)) is not None:
+            machine, packages = result["machine"], result["packages"]
+            versions = ", ".join(f"{package} {version}" for package, version in packages.items())
+            found[name] = f"`{name}.json`: {machine['cpu']} × {machine['cores']}, {versions}."
+    return "\n".join(f"- {line}" for line in found.values())
+
+
+def _read(name: str) -> Result | None:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
