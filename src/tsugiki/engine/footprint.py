@@ -223,15 +223,15 @@ class _Sizes:
     def _saved_per_token(self, block: Block) -> int:
         """Bytes per token that one block keeps for the backward pass.
 
-        Norms keep their input in float32; attention keeps query, key, value and its output; the MLP keeps gate and up
-        (gated_mlp.py). A linear layer keeps its input only where it is trained itself: what comes out of the two norms,
-        since the output of attention is kept anyway and the product in the MLP is taken again. Layers that read the
-        same input share its dropout mask.
+        Norms keep their input (norms.py), trained ones in float32; attention keeps query, key, value and its output;
+        the MLP keeps gate and up (gated_mlp.py). A linear layer keeps its input only where it is trained itself: what
+        comes out of the two norms, since the output of attention is kept anyway and the product in the MLP is taken
+        again. Layers that read the same input share its dropout mask.
         """
-        hidden, norms = int(self.config.hidden_size), self._norms(block)
+        hidden = int(self.config.hidden_size)
         queries, middle = self._outputs(block, ("q_proj",)), self._outputs(block, ("up_proj", "gate_proj")) // 2
         keys = self._outputs(block, ("k_proj", "v_proj"))
-        saved = norms * hidden * FLOAT32 + (2 * queries + keys + 2 * middle) * self.item
+        saved = self._norms(block) + (2 * queries + keys + 2 * middle) * self.item
         parts = {name: self.plan.low_rank[name] for name in block.linears if name in self.plan.low_rank}
         if parts or any(f"{name}.weight" in self.plan.full for name in block.linears):
             saved += 2 * hidden * self.item
@@ -262,11 +262,15 @@ class _Sizes:
         return rows * vocabulary * (2 * self.item + 3 * FLOAT32) + (self.largest * FLOAT32 if trains_head else 0)
 
     def _norms(self, block: Block) -> int:
-        """Norms over the hidden size (a block has two, Gemma's four)."""
-        module = self.model.get_submodule(block.name)
+        """Bytes per token that norms over the hidden size keep (a block has two, Gemma's four)."""
         hidden = int(self.config.hidden_size)
-        weights = [getattr(child, "weight", None) for child in module.children()]
-        return sum(weight is not None and weight.shape == (hidden,) for weight in weights)
+        saved = 0
+        for name, child in self.model.get_submodule(block.name).named_children():
+            weight = getattr(child, "weight", None)
+            if weight is not None and weight.shape == (hidden,):
+                trained = f"{block.name}.{name}.weight" in self.plan.full
+                saved += hidden * (FLOAT32 if trained else self.item)
+        return saved
 
     def _outputs(self, block: Block, endings: tuple[str, ...]) -> int:
         """Output features of the block's linear layers with these endings, summed; the hidden size if none is there."""

@@ -27,6 +27,7 @@ from tsugiki.engine.gated_mlp import keeping_less
 from tsugiki.engine.learner import Learner, Step, TrainResult
 from tsugiki.engine.loss import ShareLosses, share_losses
 from tsugiki.engine.lowrank import products_of
+from tsugiki.engine.norms import keeping_inputs
 from tsugiki.engine.packing import packs
 from tsugiki.engine.prefix_cache import cut_below, frozen_blocks, with_states, worth_caching
 from tsugiki.engine.recompute import recomputes, recomputing
@@ -130,7 +131,8 @@ def _train(
         try:
             recomputed = bank is None and _must_recompute(learners[0], tokens, train_set)
             less = recomputing(base.model) if recomputed else keeping_less(base.model, base.dtype)
-            with _sharing(base, bank, trainables), less, cut_below(base.model, cut) as entry:
+            sharing_inputs, norms = _sharing(base, bank, trainables), keeping_inputs(base.model)
+            with sharing_inputs, norms, less, cut_below(base.model, cut) as entry:
                 passing = _Passing(base, bank, share_losses(base.model, entry), packed)
                 _let_the_weak_leave(learners, keep)  # again after a resume: it is not in their checkpoints
                 while turn := _in_turn(learners):
