@@ -55,8 +55,9 @@ class _RMSNorm(torch.autograd.Function):
 def _scale_of(module: Any) -> Tensor | None:
     """What the normed input is multiplied with, or None for what is no frozen RMS norm."""
     weight = getattr(module, "weight", None)
-    known = isinstance(weight, nn.Parameter) and weight.dim() == 1 and _epsilon(module) is not None
-    if not known or weight.requires_grad or "forward" in vars(module) or list(module.children()):
+    if not isinstance(weight, nn.Parameter) or weight.dim() != 1 or weight.requires_grad or _epsilon(module) is None:
+        return None
+    if "forward" in vars(module) or list(module.children()):
         return None
     spread = torch.linspace(-2, 3, 2 * len(weight), device=weight.device).view(2, -1).to(weight.dtype)
     exact = spread.to(torch.promote_types(weight.dtype, torch.float32))
