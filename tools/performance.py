@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tools.readme import fill
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 DOCUMENT = ROOT / "docs" / "performance.md"
 CHART = ROOT / "docs" / "performance.svg"
 PEERS = {"speed": "TRL + PEFT", "speed-litgpt": "LitGPT", "speed-llamafactory": "LLaMA-Factory"}
-MARKS = ("<!-- {} -->\n", "<!-- /{} -->")
 
 Result = dict[str, Any]
 
@@ -26,15 +27,7 @@ def main() -> None:
 
 
 def written(text: str) -> str:
-    """`text` with every part between marks made anew."""
-    for name, part in PARTS.items():
-        start, end = (mark.format(name) for mark in MARKS)
-        before, found, rest = text.partition(start)
-        _, closed, after = rest.partition(end)
-        if not (found and closed):
-            raise ValueError(f"the marks {start.strip()} and {end} are missing")
-        text = f"{before}{start}{part()}\n{end}{after}"
-    return text
+    return fill(text, {name: part() for name, part in PARTS.items()})
 
 
 def speed() -> str:
