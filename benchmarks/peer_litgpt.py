@@ -84,7 +84,7 @@ def run(job: Job) -> Outcome:
     return Outcome(
         seconds=found["seconds"],
         peak_memory_bytes=found["peak"],
-        train_loss=float("nan"),
+        train_loss=None,
         held_out_loss=held_out_loss(Asked(), AutoTokenizer.from_pretrained(job.base), job.held_out),
         trained_parameters=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
     )

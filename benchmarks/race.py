@@ -42,7 +42,7 @@ class Outcome:
 
     seconds: float
     peak_memory_bytes: int
-    train_loss: float
+    train_loss: float | None  # None where the other side does not say it
     held_out_loss: float
     trained_parameters: int
 

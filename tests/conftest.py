@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before any test imports torch
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach the hub
 
 BOS, EOS, TURN = "<s>", "</s>", "<end_of_turn>"

@@ -31,6 +31,8 @@ def written(text: str) -> str:
 
 
 def speed() -> str:
+    if not list(_races()):
+        return "Not measured yet."
     head = ("setting", "peer", "tokens/s, ours / theirs", "peak memory, ours / theirs",
             "share of the matrix peak, ours", "theirs", "held-out loss, ours", "theirs", "pairs")  # fmt: skip
     rows = [
@@ -107,7 +109,8 @@ def chart() -> str:
 def _races() -> Iterator[tuple[str, str, Result]]:
     for name, peer in PEERS.items():
         for setting, row in (_read(name) or {"rows": {}})["rows"].items():
-            yield peer, setting, row
+            if "our_share_of_peak" in row:
+                yield peer, setting, row
 
 
 def _losses(row: Result, side: str) -> str:

@@ -2,9 +2,8 @@
 
 Importing this package imports no torch; the heavy floors are imported by the commands that need them.
 
-Waiting threads sleep instead of spinning, which OpenMP must be told before torch is loaded by anyone. On a machine that
-does anything else besides, spinning threads keep each other from the cores: with one other busy process on two cores,
-training ran at a fifth of its speed.
+Waiting threads soon sleep instead of spinning, which OpenMP must be told before torch is loaded by anyone. On a machine
+that does anything else besides, spinning threads keep each other from the cores (docs/decisions.md).
 """
 
 import os
@@ -12,3 +11,4 @@ import os
 __version__ = "0.1.0"
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")

@@ -17,7 +17,7 @@ from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
 from tsugiki.engine import base as module
 from tsugiki.engine.base import Base, BaseSpec, live_weights_digest, load_base, load_tokenizer, render
 from tsugiki.engine.generate import generate
-from tsugiki.errors import BaseModelError
+from tsugiki.errors import BaseModelError, DoesNotFit
 
 
 def load(folder: Path, **changes: Any) -> Base:
@@ -144,7 +144,7 @@ def test_code_that_comes_with_a_model_is_never_run(folder: Path, tmp_path: Path)
 def test_a_base_that_does_not_fit_is_refused_before_it_is_loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "free_memory_bytes", lambda device: 1000)
     monkeypatch.setattr(module, "_frozen_model", lambda *_: pytest.fail("loaded"))
-    with pytest.raises(BaseModelError, match=r"needs about 0\.0 GB on this cpu, .* --precision bfloat16 halves it"):
+    with pytest.raises(DoesNotFit, match=r"needs about 0\.0 GB on this cpu, .* --precision bfloat16 halves it"):
         load(folder)
 
 

@@ -51,7 +51,11 @@ def test_micro_batches_keep_every_label_in_its_place(
     assert sorted(learned) == sorted(token for completion in encoded.completions for token in completion)
     for batch in batches:
         assert batch.ids_BT.numel() <= micro_tokens or len(batch.rows) == 1
-        assert batch.ids_BT.numel() == sum(batch.lengths) if packed else batch.lengths is None
+        if packed:
+            assert batch.lengths is not None and batch.ids_BT.numel() == sum(batch.lengths)
+            assert len(batch.rows) * max(batch.lengths) <= 2 * micro_tokens or len(batch.rows) == 1
+        else:
+            assert batch.lengths is None
         flat = batch.ids_BT.flatten()
         for position, target in zip(batch.positions_N.tolist(), batch.targets_N.tolist(), strict=True):
             row, within = divmod(target, 1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -44,6 +45,37 @@ def test_forward_is_the_same_bit_for_bit_and_the_gradient_agrees(kind: type[nn.M
     gap = 1e-5 if dtype == torch.float32 else 2e-2
     torch.testing.assert_close(found, wanted, rtol=gap, atol=gap)
     assert "forward" not in vars(module)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", [LlamaRMSNorm, Gemma3RMSNorm])
+def test_the_scale_is_found_beside_very_large_ones(kind: type[nn.Module], dtype: torch.dtype) -> None:
+    """Norms of Gemma 3 hold weights from -0.9 to above 1000; a wrong scale flips the small channels."""
+    torch.manual_seed(1)
+    module, x = norm(kind, dtype), torch.randn(3, 6).to(dtype).requires_grad_(True)
+    module.weight.copy_(torch.tensor([1656.0, -0.9, -1.0, 0.01, -0.5, 300.0]))
+    dy = torch.tensor([0.0, 1.0, 1.0, 1.0, 1.0, 0.0]).expand(3, 6).to(dtype)
+    (wanted,) = torch.autograd.grad(module(x), x, dy)
+    with keeping_inputs(module):
+        assert "forward" in vars(module)
+        (found,) = torch.autograd.grad(module(x), x, dy)
+    torch.testing.assert_close(found, wanted, rtol=2e-2, atol=2e-2 if dtype == torch.bfloat16 else 1e-5)
+
+
+def test_a_norm_that_takes_more_than_its_input_is_left_alone_or_called_as_it_is() -> None:
+    class Gated(LlamaRMSNorm):
+        def forward(self, hidden_states: torch.Tensor, gate: torch.Tensor | None = None) -> torch.Tensor:
+            return super().forward(hidden_states) * (1 if gate is None else gate)
+
+    class Needy(LlamaRMSNorm):
+        def forward(self, hidden_states: torch.Tensor, gate: Any = None) -> torch.Tensor:
+            return super().forward(hidden_states) * gate.float()
+
+    x = torch.randn(2, 6, requires_grad=True)
+    gated, needy = norm(Gated), norm(Needy)
+    with keeping_inputs(gated), keeping_inputs(needy):
+        assert "forward" not in vars(needy)
+        assert torch.equal(gated(x, torch.full((6,), 3.0)), 3 * gated(x))
 
 
 def test_gradcheck() -> None:

@@ -98,6 +98,30 @@ def test_a_window_is_obeyed(learns: bool) -> None:
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("learns", [True, False])
+@pytest.mark.parametrize("added", [True, False])
+def test_a_mask_without_borders_gets_them(learns: bool, added: bool) -> None:
+    """As a model makes it that leaves positions out of its masks (a window over the whole pass)."""
+    torch.manual_seed(1)
+    sizes = [4, 7, 5]
+    q, k, v = (torch.randn(1, 2, 16, 8, dtype=torch.float64, requires_grad=learns) for _ in range(3))
+    every = torch.ones(16, 16, dtype=torch.bool)
+    window = (every.tril() & every.triu(-2))[None, None]
+    given_mask = torch.zeros(window.shape, dtype=q.dtype).masked_fill(~window, -1e9) if added else window
+    ours, _ = attention(torch.nn.Module(), q, k, v, given_mask, **{KEYWORD: Rows(sizes, CPU)})
+    theirs = functional.scaled_dot_product_attention(q, k, v, attn_mask=block_mask(sizes, width=3)).transpose(1, 2)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_attention_that_looks_ahead_stays_within_its_rows() -> None:
+    torch.manual_seed(1)
+    q, k, v = (torch.randn(1, 2, 7, 8, dtype=torch.float64) for _ in range(3))
+    ours, _ = attention(torch.nn.Module(), q, k, v, None, is_causal=False, **{KEYWORD: Rows([3, 4], CPU)})
+    for part in (slice(0, 3), slice(3, 7)):
+        alone = functional.scaled_dot_product_attention(q[:, :, part], k[:, :, part], v[:, :, part])
+        torch.testing.assert_close(ours[:, part], alone.transpose(1, 2), rtol=0, atol=1e-12)
+
+
 def test_every_row_has_the_states_it_has_alone(tiny_bases: Base) -> None:
     """Sliding windows shorter than a row included (Gemma)."""
     encoded = encode(tiny_bases.tokenizer, PAIRS, max_length=64)
@@ -168,7 +192,10 @@ def test_a_base_that_is_not_told_positions_gets_padded_rows(tiny_base: Base, mon
 
     monkeypatch.setattr(decoder, "forward", deaf)
     assert not packs(tiny_base.model)
-    assert mean_loss(tiny_base.model, encode(tiny_base.tokenizer, PAIRS, max_length=64), micro_tokens=64) > 0
+    data = encode(tiny_base.tokenizer, PAIRS, max_length=64)
+    padded = mean_loss(tiny_base.model, data, micro_tokens=64)
+    monkeypatch.undo()
+    assert padded == pytest.approx(mean_loss(tiny_base.model, data, micro_tokens=64), abs=1e-5)
 
 
 def test_one_row_alone_needs_no_borders() -> None:

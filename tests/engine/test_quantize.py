@@ -22,7 +22,15 @@ from tsugiki.engine.footprint import Workload, estimate_footprint
 from tsugiki.engine.generate import generate
 from tsugiki.engine.lowrank import dropout_draws, low_rank_linear
 from tsugiki.engine.plan import make_plan
-from tsugiki.engine.quantize import Packed, Quantization, QuantizedLinear, pack, packed_bytes, packed_linear
+from tsugiki.engine.quantize import (
+    Packed,
+    Quantization,
+    QuantizedLinear,
+    pack,
+    packed_bytes,
+    packed_linear,
+    quantize_blocks,
+)
 from tsugiki.engine.structure import structure_of
 from tsugiki.engine.train import train, train_bank
 from tsugiki.errors import BaseModelError, PlanError
@@ -96,6 +104,35 @@ def test_nothing_unpacked_is_kept_for_the_backward_pass(kind: Quantization) -> N
         y = low_rank_linear(x, packed, None, a, b, 1.0)
     assert all(isinstance(weight, Packed) for weight in y.grad_fn.weights)  # type: ignore[union-attr]
     assert not any(torch.equal(tensor, packed.dense()) for tensor in kept if tensor.shape == (4, 6))
+
+
+def test_nf4_unpacks_to_bfloat16_as_to_float32() -> None:
+    weight = weight_of((48, 96), 3).bfloat16()
+    exact, half = pack(weight.float(), "nf4").dense(), pack(weight, "nf4").dense()
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), exact, rtol=1e-2, atol=1e-3)
+
+
+def test_a_mixture_whose_experts_are_no_linear_layers_is_refused() -> None:
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    config = MixtralConfig(vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+                           num_attention_heads=2, num_key_value_heads=1, num_local_experts=4)  # fmt: skip
+    with pytest.raises(BaseModelError, match="would save little"):
+        quantize_blocks(MixtralForCausalLM(config), "int8", torch.device("cpu"))
+
+
+def test_layers_with_a_forward_of_their_own_stay_whole(tiny_llama: Path) -> None:
+    class Router(nn.Linear):
+        def forward(self, x: torch.Tensor) -> Any:
+            return super().forward(x), x
+
+    model = load(tiny_llama, "none").model
+    block = structure_of(model).blocks[0]
+    model.get_submodule(block.mlp).router = Router(4, 2)
+    quantize_blocks(model, "int8", torch.device("cpu"))
+    assert type(model.get_submodule(block.mlp).router) is Router
+    assert isinstance(model.get_submodule(block.linears[0]), QuantizedLinear)
 
 
 def load(folder: Path, kind: Any) -> Base:
@@ -210,7 +247,9 @@ def test_the_estimate_counts_the_bytes_that_are_held(tiny_llama: Path, kind: Qua
     layers = [layer for layer in base.model.modules() if isinstance(layer, QuantizedLinear)]
     largest = 4 * max(layer.in_features * layer.out_features for layer in layers)
     held = sum(parameter.nbytes for parameter in base.model.parameters())
-    assert found.phases[0].parts["weights"] == held + largest
+    loading, training = found.phases[:2]
+    assert (loading.name, loading.parts["weights"]) == ("load", 4 * base.identity.parameters)
+    assert training.parts["weights"] == held + largest
     assert len(layers) == len(structure_of(base.model).linears)
 
 

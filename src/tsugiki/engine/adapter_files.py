@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -25,6 +25,7 @@ from tsugiki.engine.attach import Trainable, attach
 from tsugiki.engine.base import Base
 from tsugiki.engine.peft_format import peft_config, peft_tensor_name, plan_from_peft
 from tsugiki.engine.plan import Plan, plan_from_json
+from tsugiki.engine.quantize import Held
 from tsugiki.errors import AdapterError
 from tsugiki.files import sync_folder, write_json
 
@@ -90,6 +91,11 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
             raise AdapterError(
                 f"{folder / MANIFEST} is not a manifest of format {FORMAT}.",
                 fix="Write the adapter again with this version.",
+            )
+        if manifest.get("quantize", "none") not in get_args(Held):
+            raise AdapterError(
+                f"{folder / MANIFEST} says that the base is held in {manifest['quantize']!r}.",
+                fix=f"Known are {', '.join(get_args(Held))}.",
             )
         return manifest
     if not (folder / PEFT_CONFIG).is_file():

@@ -6,6 +6,7 @@ A weight that is trained in full is a copy in the base's place for as long as th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -99,7 +100,7 @@ def _attach(trainable: Trainable, generator: torch.Generator) -> None:
 def merge(trainable: Trainable) -> float:
     """Fold low-rank parts into weights held as the base's are, so that inference pays nothing for them.
 
-    Returns how far off the merged weights are, relative to the updates (Frobenius norms, the worst layer): rounding to
+    Returns how far off the merged weights are, relative to the updates (Frobenius norms over all layers): rounding to
     the base's dtype, or to its few bits, where it can exceed 1. The frozen weights are kept beside the merged ones, so
     `unmerge` is exact. Raises PlanError for a bottleneck.
     """
@@ -108,16 +109,18 @@ def merge(trainable: Trainable) -> float:
             "A bottleneck adapter is not linear in its input and cannot be merged.",
             fix="Serve it unmerged, or use lora.",
         )
-    return max((_merge(layer) for layer in trainable.low_rank_layers().values()), default=0.0)
+    found = [_merge(layer) for layer in trainable.low_rank_layers().values()]
+    lost, update = (math.sqrt(sum(squares)) for squares in zip(*found, strict=True)) if found else (0.0, 0.0)
+    return lost / update if update > 0 else 0.0
 
 
-def _merge(layer: LowRankLinear) -> float:
+def _merge(layer: LowRankLinear) -> tuple[float, float]:
+    """Squared norms of what is lost and of the update."""
     wanted_OI, frozen_OI = layer.merged_weight(), layer.base.weight
     held_OI = wanted_OI.to(frozen_OI.dtype)
     layer.merged_OI = pack(held_OI, layer.base.kind) if isinstance(layer.base, QuantizedLinear) else held_OI
-    update = torch.linalg.vector_norm(wanted_OI - frozen_OI)
-    lost = torch.linalg.vector_norm(wanted_OI - dense(layer.merged_OI))
-    return float(lost / update) if update > 0 else 0.0
+    lost, update = (wanted_OI - other_OI for other_OI in (dense(layer.merged_OI), frozen_OI))
+    return float(lost.square().sum()), float(update.square().sum())
 
 
 def unmerge(trainable: Trainable) -> None:

@@ -45,11 +45,13 @@ def attention(
     learns = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
     causal = is_causal if is_causal is not None else getattr(module, "is_causal", True)
     unusual = any(other.get(name) is not None for name in ("position_bias", "cache", "softcap"))
-    masked = attention_mask is not None and attention_mask.dtype == torch.bool
-    plain = (masked or (attention_mask is None and causal)) and query.shape[2] == key.shape[2] > 1
+    boolean = attention_mask is not None and attention_mask.dtype == torch.bool
+    plain = (boolean or (attention_mask is None and causal)) and query.shape[2] == key.shape[2] > 1
     rows: Rows | None = other.pop(KEYWORD, None)
     if rows is not None and (unusual or not causal or not rows.are_all_that(attention_mask)):
-        rows = None  # the mask knows more
+        # A window, or a mask made without a look at the positions: obeyed over the whole pass, within the rows.
+        attention_mask, rows = rows.borders(attention_mask, causal=causal), None
+        plain = attention_mask.dtype == torch.bool and query.shape[2] == key.shape[2] > 1
     if not learns or unusual or dropout or not plain or query.device.type != "cpu":
         if rows is not None:
             query, key, value, attention_mask = rows.apart(query), rows.apart(key), rows.apart(value), None

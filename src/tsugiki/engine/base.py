@@ -28,7 +28,7 @@ from tsugiki.engine.stored import (
     weights_digest,
 )
 from tsugiki.engine.unpack import check_unpacked
-from tsugiki.errors import BaseModelError
+from tsugiki.errors import BaseModelError, DoesNotFit
 from tsugiki.fingerprint import digest_json
 
 
@@ -191,7 +191,7 @@ def _refuse_too_big(folder: Path, config: Any, quantize: Held, dtype: torch.dtyp
     needed, free = sum(held(tensor.shape) for tensor in tensors) + largest, free_memory_bytes(device)
     if needed > free:
         smaller = " --precision bfloat16 halves it." if dtype == torch.float32 else ""
-        raise BaseModelError(
+        raise DoesNotFit(
             f"The base in '{folder}' needs about {needed / 1e9:.1f} GB on this {device.type}, "
             f"and {free / 1e9:.1f} GB are free.",
             fix=f"Free memory or use a smaller base.{smaller}",

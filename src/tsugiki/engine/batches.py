@@ -171,13 +171,18 @@ def batch_order(encoded: Encoded, *, batch_size: int, seed: int) -> Iterator[tup
 
 
 def micro_batches(encoded: Encoded, rows: Sequence[int], *, micro_tokens: int, packed: bool = False) -> list[Batch]:
-    """The rows as batches of at most `micro_tokens` tokens, padding included; a longer single row stands alone."""
+    """The rows as batches of at most `micro_tokens` tokens, padding included; a longer single row stands alone.
+
+    Attention takes packed rows apart and pads them to the longest; there at most twice as many are allowed.
+    """
     groups: list[list[int]] = []
     held = 0
     for row in sorted(rows, key=lambda row: (encoded.length(row), row)):
         length = encoded.length(row)
-        held = held + length if packed else (len(groups[-1]) + 1) * length if groups else length
-        if groups and held <= micro_tokens:
+        padded = (len(groups[-1]) + 1) * length if groups else 0
+        held += length
+        fits = held <= micro_tokens and padded <= 2 * micro_tokens if packed else padded <= micro_tokens
+        if groups and fits:
             groups[-1].append(row)
         else:
             groups.append([row])

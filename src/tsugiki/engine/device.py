@@ -5,6 +5,7 @@ Called by `base`. Never moves anything itself.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -72,6 +73,13 @@ def draws_numbers(device: torch.device, run: Callable[[], object]) -> bool:
         before = generator.get_state()
         run()
         return not torch.equal(before, generator.get_state())
+
+
+def release_memory() -> None:
+    """Give back to the GPU what nothing holds any more, so that `free_memory_bytes` counts it."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def free_memory_bytes(device: torch.device) -> int:

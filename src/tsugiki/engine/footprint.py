@@ -74,15 +74,20 @@ class Workload:
 
 
 def estimate_footprint(
-    config: Any, spec: PlanSpec, recipe: Recipe, workload: Workload, *, dtype: torch.dtype
+    config: Any, spec: PlanSpec, recipe: Recipe, workload: Workload, *, dtype: torch.dtype, on_gpu: bool = False
 ) -> Footprint:
-    """The memory that training `spec` by `recipe` on a base of this `config`, held as `dtype`, will take."""
+    """The memory that training `spec` by `recipe` on a base of this `config`, held as `dtype`, will take.
+
+    On a CPU a base in few bits is there whole before it is packed.
+    """
     model = shapes_of(config, dtype)
     plan = make_plan(model, _with_blocks(spec))
     sizes = _Sizes(model, plan, dtype, recipe.quantize)
     tokens = tokens_of_a_pass(workload.longest_example, recipe)
     recompute = recipe.recompute == "always"
+    packs_here = recipe.quantize != "none" and not on_gpu
     phases = (
+        *([Phase("load", {"runtime": RUNTIME_BYTES, "weights": sizes.base * sizes.item})] if packs_here else []),
         Phase("train", sizes.held() | sizes.learning() | sizes.forward_and_backward(tokens, recompute=recompute)),
         Phase(
             "evaluate",

@@ -46,9 +46,9 @@ class Rows:
         return y_RTHD.flatten(0, 1).index_select(0, self.places_N)[None]
 
     def are_all_that(self, mask: Tensor | None) -> bool:
-        """Whether `mask` (boolean, True where a token looks) forbids no more than other rows and the future.
+        """Whether `mask` (boolean, True where a token looks) allows just what each row's own past is.
 
-        It never allows more, so counting is enough; once per mask, since all layers of a kind share it.
+        Counted once per mask, since all layers of a kind share it. A mask without borders between rows allows more.
         """
         if mask is None:
             return True
@@ -58,6 +58,16 @@ class Rows:
             allowed = sum(length * (length + 1) // 2 for length in self.lengths)
             self._seen[id(mask)] = mask, int(mask.sum()) == allowed
         return self._seen[id(mask)][1]
+
+    def borders(self, mask: Tensor | None, *, causal: bool) -> Tensor:
+        """`mask` (boolean, or added to the scores; None for none) with nothing of other rows in sight."""
+        row_N = torch.div(self.places_N, self.width, rounding_mode="floor")
+        own_NN = row_N[:, None] == row_N[None]
+        if mask is None:
+            return (own_NN.tril() if causal else own_NN)[None, None]
+        if mask.dtype == torch.bool:
+            return mask & own_NN
+        return mask.masked_fill(~own_NN, torch.finfo(mask.dtype).min)
 
 
 def row_arguments(lengths: Sequence[int] | None, device: torch.device) -> dict[str, Any]:
@@ -84,7 +94,9 @@ def packs(model: Any) -> bool:
                     (ids_1N[:, -3:], {}),
                 )
             )
-    except (TypeError, ValueError, RuntimeError):  # a decoder that takes no positions
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # a decoder that takes no positions, or no other keyword
         return False
     finally:
         model.train(was_training)

@@ -21,7 +21,7 @@ from tsugiki.engine.structure import structure_of
 from tsugiki.errors import BaseModelError
 
 Quantization = Literal["int8", "nf4"]
-Held = Literal["none"] | Quantization
+Held = Literal["none", "int8", "nf4"]
 NF4_BLOCK = 64
 
 
@@ -116,11 +116,25 @@ class _PackedLinear(torch.autograd.Function):
 def quantize_blocks(model: nn.Module, kind: Quantization, device: torch.device) -> None:
     """Replace every linear layer of the blocks, one after the other; embedding, head and norms stay as they are.
 
-    Each weight is moved to `device` before it is packed, so that a GPU never holds the whole base unpacked.
+    Each weight is moved to `device` before it is packed, so that a GPU never holds the whole base unpacked. Layers with
+    a forward of their own (routers) are left alone. Raises BaseModelError where this would save little: experts of a
+    mixture are not linear layers.
     """
-    for name in structure_of(model).linears:
-        linear = model.get_submodule(name)
-        assert isinstance(linear, nn.Linear)
+    linears = {name: model.get_submodule(name) for name in structure_of(model).linears}
+    plain = {
+        name: layer
+        for name, layer in linears.items()
+        if isinstance(layer, nn.Linear) and type(layer).forward is nn.Linear.forward
+    }
+    blocks = [model.get_submodule(block.name) for block in structure_of(model).blocks]
+    every = sum(parameter.numel() for block in blocks for parameter in block.parameters())
+    if 2 * sum(layer.weight.numel() for layer in plain.values()) < every:
+        raise BaseModelError(
+            f"Less than half of the weights in the blocks of this {type(model).__name__} are linear layers, "
+            f"so {kind} would save little.",
+            fix="Take --quantize none.",
+        )
+    for name, linear in plain.items():
         model.set_submodule(name, QuantizedLinear(pack(linear.weight.to(device), kind), linear.bias))
 
 

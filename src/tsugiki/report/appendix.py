@@ -69,7 +69,9 @@ def settings(card: Card) -> Iterator[tuple[str, str]]:
     if base := study.get("base"):
         yield say("setting.base", language), base["name"]
         yield say("setting.parameters", language), shown(base["parameters"], "count", language)
-        yield say("setting.precision", language), base["precision"]
+        few = base.get("quantize", "none")
+        said = say("setting.quantized", language, precision=base["precision"], bits=few)
+        yield say("setting.precision", language), base["precision"] if few == "none" else said
         yield say("setting.base_digest", language), base["digest"]
     if design := study.get("design"):
         yield (

@@ -181,7 +181,12 @@ def _study(evidence: Evidence) -> Card:
         **{name: lock["intake"][name] for name in ("purpose", "owner", "reviewer", "criteria")},
         "created": lock["created"],
         "digest": lock["digest"],
-        "base": {**base, "precision": lock["base"]["dtype"], "template": lock["template"]},
+        "base": {
+            **base,
+            "precision": lock["base"]["dtype"],
+            "quantize": lock["recipe"]["quantize"],
+            "template": lock["template"],
+        },
         "design": {
             "methods": list(evidence.methods),
             "seeds": sorted({trial.seed for trial in finals}),

@@ -14,6 +14,7 @@ from typing import Any
 from tsugiki.config import PlanSpec
 from tsugiki.engine.attach import attach
 from tsugiki.engine.batches import Encoded
+from tsugiki.engine.device import release_memory
 from tsugiki.engine.generate import timed_generation
 from tsugiki.engine.loss import mean_loss
 from tsugiki.engine.train import train
@@ -30,18 +31,21 @@ SAMPLE_TOKENS = 3
 
 def calibrate(spec: TrialSpec, study: Path, emit: Emit) -> dict[str, Any]:
     """Seconds. `inside` is the time since the base was open: the rest of the process is what every trial pays too."""
-    task = open_task(spec, study, emit)
+    task: Task | None = open_task(spec, study, emit)
+    assert task is not None
     opened = time.perf_counter()
     dev_loss, latency = _dev_loss(task, spec), _latency(task)
     methods: dict[str, dict[str, float]] = {}
     unfit: dict[str, dict[str, str]] = {}
     for plan in sorted(spec.plans, key=lambda plan: held_for(plan.method, spec.recipe) != spec.recipe):
         emit({"event": "phase", "phase": f"calibrate {plan.method}"})
-        if (recipe := held_for(plan.method, spec.recipe)).quantize != task.base.spec.quantize:
-            del task  # two bases at once may not fit
-            task = open_task(spec.model_copy(update={"recipe": recipe}), study, emit)
         scratch = scratch_folder(study, spec.id) / plan.method
         try:
+            if task is None or held_for(plan.method, spec.recipe).quantize != task.base.spec.quantize:
+                task = None  # two bases at once may not fit
+                release_memory()
+                recipe = held_for(plan.method, spec.recipe)
+                task = open_task(spec.model_copy(update={"recipe": recipe}), study, emit)
             methods[plan.method] = _method(task, plan, spec, scratch)
         except DoesNotFit as error:
             unfit[plan.method] = {"reason": error.problem, "fix": error.fix}

@@ -40,7 +40,7 @@ def estimate_study(data: DataSpec, base: str, design: Design, plan: PlanSpec, re
     resolved = recipe.model_copy(update={"micro_tokens": tokens_per_pass(recipe.micro_tokens, device)})
     for method, wanted in plans_for(design.methods, plan).items():
         held = held_for(method, resolved)
-        found = estimate_footprint(config, wanted, held, work, dtype=dtype)
+        found = estimate_footprint(config, wanted, held, work, dtype=dtype, on_gpu=device.type == "cuda")
         methods.append({"name": method, "quantize": held.quantize, "fits": found.peak.total <= free, **found.as_json()})
     return {
         "base": base,
