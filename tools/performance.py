@@ -23,7 +23,8 @@ Result = dict[str, Any]
 
 def main() -> None:
     DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
-    CHART.write_text(chart(), encoding="utf-8")
+    if list(_races()):
+        CHART.write_text(chart(), encoding="utf-8")
 
 
 def written(text: str) -> str:
@@ -49,7 +50,12 @@ def speed() -> str:
         )
         for peer, setting, row in _races()
     ]
-    return _table(head, rows) + "\n\n" + _machines("speed", "speed-litgpt", "speed-llamafactory")
+    return (
+        "![Ratios](performance.svg)\n\n"
+        + _table(head, rows)
+        + "\n\n"
+        + _machines("speed", "speed-litgpt", "speed-llamafactory")
+    )
 
 
 def candidates() -> str:
