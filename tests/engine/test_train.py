@@ -167,7 +167,7 @@ def test_out_of_memory_is_a_result_with_the_next_step(tiny_base: Base, monkeypat
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried ...")
 
     monkeypatch.setattr(train_module, "_one_step", full)
-    with pytest.raises(DoesNotFit, match=r"batches of 320 tokens.*Halve micro_tokens"):
+    with pytest.raises(DoesNotFit, match=r"batches of 192 tokens.*Halve micro_tokens"):
         run(tiny_base, PlanSpec(rank=4))
 
 
