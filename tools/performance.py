@@ -105,7 +105,7 @@ def chart() -> str:
     )
     bars = base.mark_bar(height=16).encode(color=alt.Color("measure:N", legend=None))
     numbers = base.mark_text(align="left", dx=4).encode(text=alt.Text("ratio:Q", format=".2f"))
-    one = base.mark_rule(strokeDash=[4, 3], color="#777").encode(x=alt.datum(1))
+    one = alt.Chart().mark_rule(strokeDash=[4, 3], color="#777").encode(x=alt.datum(1))
     layered = (bars + numbers + one).properties(width=260, height=alt.Step(26)).facet(
         column=alt.Column("measure:N", title=None, sort=None)
     ).resolve_scale(x="independent")  # fmt: skip
