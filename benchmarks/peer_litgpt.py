@@ -1,7 +1,7 @@
 """LitGPT's LoRA fine-tuning as a peer of the speed measurement; runs in an environment of its own (`make peers`).
 
 Its own `setup` is called with the job's numbers. Three things are taken out, none of them training: the validation
-before the first step, the warm-up with cosine (the job's rate is constant), and the merge at the end.
+before the first step, the warm-up with cosine (the job's rate is constant), and what it writes at the end.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from litgpt.args import EvalArgs, TrainArgs
 from litgpt.data import JSON
 from litgpt.finetune import lora
+from litgpt.prompts import Default
 from litgpt.scripts.convert_hf_checkpoint import convert_hf_checkpoint
 from transformers import AutoTokenizer
 
@@ -38,7 +39,7 @@ def run(job: Job) -> Outcome:
 
     lora.fit = timed
     lora.validate = lambda *_, **__: torch.tensor(0.0)
-    lora.merge_lora = lambda *_, **__: None
+    lora.merge_lora = lora.save_hyperparameters = lambda *_, **__: None
     lora.get_lr_scheduler = lambda optimizer, **_: torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint, rows = Path(folder) / MODEL, Path(folder) / "rows"
@@ -58,7 +59,7 @@ def run(job: Job) -> Outcome:
             lora_key=True,
             lora_projection=True,
             lora_mlp=True,
-            data=JSON(rows, mask_prompt=True, prompt_style="default", num_workers=0),
+            data=JSON(rows, mask_prompt=True, prompt_style=Default(), num_workers=0),
             train=TrainArgs(
                 save_interval=None,
                 log_interval=job.steps,
@@ -68,7 +69,7 @@ def run(job: Job) -> Outcome:
                 epochs=job.steps,
                 max_steps=job.steps,
             ),
-            eval=EvalArgs(interval=10**9, final_validation=False),
+            eval=EvalArgs(interval=10**9, max_new_tokens=1, final_validation=False),
             optimizer={"class_path": "torch.optim.AdamW", "init_args": {"lr": job.learning_rate, "weight_decay": 0.0}},
             seed=job.seed,
         )
