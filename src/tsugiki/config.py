@@ -17,6 +17,7 @@ MethodName = Literal["lora", "adapter", "hybrid", "full"]
 METHODS: tuple[MethodName, ...] = ("lora", "adapter", "hybrid", "full")
 MetricName = Literal["exact_match", "macro_f1", "chrf", "character_accuracy", "json_fields"]
 LanguageName = Literal["en", "ja"]
+Held = Literal["none", "int8", "nf4"]  # the bits of frozen layers
 
 # Same number of tries for every method, each on its own scale. Small parts want about ten times the rate of full
 # fine-tuning (LoRA Without Regret); business data sets put LoRA at 1e-3 and full at 3e-5 to 1e-4 (arXiv 2609.01244).
@@ -104,7 +105,7 @@ class Recipe(Knobs):
         description="dtype of the frozen base; auto takes bfloat16 where the hardware multiplies it natively, "
         "elsewhere it is emulated: half the memory of float32, and slower",
     )
-    quantize: Literal["none", "int8", "nf4"] = Field(
+    quantize: Held = Field(
         "none",
         description="hold the frozen layers of lora and adapter in 8 or 4 bits: less memory, slower, and a little off "
         "the original weights; full and hybrid train weights in full and get them as they are",

@@ -21,11 +21,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tsugiki import __version__
+from tsugiki.config import Held
 from tsugiki.engine.attach import Trainable, attach
 from tsugiki.engine.base import Base
 from tsugiki.engine.peft_format import peft_config, peft_tensor_name, plan_from_peft
 from tsugiki.engine.plan import Plan, plan_from_json
-from tsugiki.engine.quantize import Held
 from tsugiki.errors import AdapterError
 from tsugiki.files import sync_folder, write_json
 

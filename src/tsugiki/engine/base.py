@@ -16,9 +16,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from tsugiki.config import Held
 from tsugiki.engine.device import free_memory_bytes, pick_device, pick_dtype
 from tsugiki.engine.locate import display_name, find_base
-from tsugiki.engine.quantize import Held, packed_bytes, quantize_blocks, require
+from tsugiki.engine.quantize import packed_bytes, quantize_blocks, require
 from tsugiki.engine.quiet import quiet
 from tsugiki.engine.stored import (
     config_digest,

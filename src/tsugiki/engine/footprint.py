@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tsugiki.config import PlanSpec, Recipe
+from tsugiki.config import Held, PlanSpec, Recipe
 from tsugiki.engine.loss import CHUNK_ELEMENTS
 from tsugiki.engine.plan import AUTO, Plan, make_plan
-from tsugiki.engine.quantize import Held, packed_bytes
+from tsugiki.engine.quantize import packed_bytes
 from tsugiki.engine.structure import Block, structure_of, text_config
 from tsugiki.errors import DoesNotFit
 

@@ -21,7 +21,6 @@ from tsugiki.engine.structure import structure_of
 from tsugiki.errors import BaseModelError
 
 Quantization = Literal["int8", "nf4"]
-Held = Literal["none", "int8", "nf4"]
 NF4_BLOCK = 64
 
 
