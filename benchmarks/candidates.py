@@ -37,7 +37,7 @@ def measure(rows: int, epochs: int) -> dict[str, float]:
     from tsugiki.engine.batches import encode
 
     base = load_base(BaseSpec("smollm2-135m"))
-    pairs = _pairs(rows + DEV_ROWS)
+    pairs = task_pairs(rows + DEV_ROWS)
     data = tuple(encode(base.tokenizer, part, max_length=512) for part in (pairs[:rows], pairs[rows:]))
     steps = rows * epochs // BATCH
     recipes = [
@@ -119,7 +119,7 @@ def _ratios(runs: list[dict[str, float]]) -> dict[str, float]:
     return found
 
 
-def _pairs(rows: int) -> list[tuple[str, str]]:
+def task_pairs(rows: int) -> list[tuple[str, str]]:
     task = ROOT / ".data" / "candidates-e1.csv"
     write_task("E1", task, rows)
     with task.open(encoding="utf-8", newline="") as file:

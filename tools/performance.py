@@ -115,8 +115,7 @@ def chart() -> str:
 def _races() -> Iterator[tuple[str, str, Result]]:
     for name, peer in PEERS.items():
         for setting, row in (_read(name) or {"rows": {}})["rows"].items():
-            if "our_share_of_peak" in row:
-                yield peer, setting, row
+            yield peer, setting, row
 
 
 def _losses(row: Result, side: str) -> str:

@@ -9,6 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tsugiki.errors import UsageError
+
+
+def make_folder(path: Path, option: str) -> None:
+    """Make the folder that a command writes to, or say at once that it cannot be written to."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        why = "it is a file" if path.exists() and not path.is_dir() else error.strerror
+        raise UsageError(f"{path} cannot be written to: {why}.", fix=f"Name another folder with {option}.") from None
+
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file beside `path`, flush it to disk, then rename it over `path`.

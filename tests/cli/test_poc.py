@@ -90,10 +90,13 @@ def test_one_adapter_trained_and_evaluated(place: Path, tiny_llama: Path):
     trained = json.loads(ran.stdout)
     assert trained["training"]["steps"] <= 80 and trained["rows"]["train"] + trained["rows"]["dev"] == 60
     assert not list(place.glob(".one*"))
-    ran = tsugiki("evaluate", "one", "reports.csv", "--base", tiny_llama, "--json", folder=place)
+    ran = tsugiki("evaluate", "one", "reports.csv", "--base", tiny_llama, folder=place)
+    assert ran.returncode == 1 and "60 were seen in training" in ran.stderr
+    write_data(place / "later.csv", rows=90)  # the first 60 again, in a file with another digest
+    ran = tsugiki("evaluate", "one", "later.csv", "--base", tiny_llama, "--json", folder=place)
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
-    assert found["rows"] == {"tested": trained["rows"]["dev"], "trained_on": trained["rows"]["train"], "excluded": 0}
+    assert found["rows"] == {"tested": 30, "seen": 60, "excluded": 0}
     assert found["quality"]["estimate"] > found["base_quality"]["estimate"]
     assert found["difference"]["estimate"] > 0
     again = tsugiki("train", "reports.csv", "--base", tiny_llama, "--out", "one", folder=place)
@@ -107,6 +110,18 @@ def test_estimate_says_what_every_method_takes(place: Path, tiny_llama: Path):
     share = {one["name"]: one["trainable_parameters"] / one["base_parameters"] for one in found["methods"]}
     assert set(share) == {"lora", "adapter", "hybrid", "full"} and share["full"] == 1 > share["lora"]
     assert found["steps"] == 300 and all(one["fits"] for one in found["methods"])
+
+
+def test_estimate_measures_a_few_steps_of_each_method(place: Path, tiny_llama: Path):
+    command = ("estimate", "reports.csv", "--base", tiny_llama, "--methods", "lora,full", "--measure")
+    found: dict[str, Any] = json.loads(tsugiki(*command, "--json", folder=place).stdout)
+    for method in found["methods"]:
+        assert method["measured"]["reason"] is None
+        assert 0.3 < method["measured"]["peak_bytes"] / method["phases"]["train"]["total"] < 3
+        assert 0 < method["measured"]["seconds"] < 3600
+    ran = tsugiki(*command, folder=place)
+    assert ran.stdout.count("GB in training, ") == 2 and "for all steps" in ran.stdout
+    assert not list(place.glob("tsugiki-estimate-*"))
 
 
 def test_estimate_leaves_out_rows_that_are_too_long_and_says_so(place: Path, tiny_llama: Path):

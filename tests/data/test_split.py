@@ -190,15 +190,29 @@ def test_given_parts_that_leak_name_both_rows() -> None:
 
 def test_a_split_column_in_both_languages() -> None:
     examples = rows(4)
-    parts = split_by_column(examples, {1: "学習", 2: "Train", 3: "validation", 4: "ＴＥＳＴ"})
+    parts = split_by_column(examples, range(len(examples)), {1: "学習", 2: "Train", 3: "validation", 4: "ＴＥＳＴ"})
     assert [[example.row for example in part] for part in (parts.train, parts.dev, parts.test)] == [[1, 2], [3], [4]]
     with pytest.raises(DataError, match="Row 2 says 'holdout' in the split column"):
-        split_by_column(examples, {1: "train", 2: "holdout"})
+        split_by_column(examples, range(len(examples)), {1: "train", 2: "holdout"})
     with pytest.raises(DataError, match="Row 1 says nothing"):
-        split_by_column(examples, {1: None})
+        split_by_column(examples, range(len(examples)), {1: None})
 
 
 def test_groups_that_do_not_belong_to_the_examples_are_found_out() -> None:
     examples = [Example(n, f"q{n % 2}", f"a{n}") for n in range(40)]
     with pytest.raises(DataError, match="the split would leak"):
         split(examples, list(range(40)), test_share=0.25, dev_share=0.15, seed=0, closed=False)
+
+
+def test_similar_rows_that_the_users_split_puts_on_both_sides_are_named() -> None:
+    examples = [Example(row, f"prompt {row}", "a") for row in range(1, 7)]
+    cells = dict(enumerate(["train", "train", "dev", "test", "test", "test"], start=1))
+    found = split_by_column(examples, (0, 1, 2, 0, 3, 2), cells)
+    assert found.crossing == (4, 6)
+    assert split_by_column(examples, range(6), cells).crossing == ()
+
+
+def test_a_share_of_nothing_is_no_part_even_of_large_groups() -> None:
+    examples = [Example(row, f"prompt {row}", "a") for row in range(40)]
+    found = split(examples, [row // 5 for row in range(40)], test_share=0.15, dev_share=0.0, seed=0, closed=True)
+    assert len(found.dev) == 0 and len(found.test) == 5 and len(found.train) == 35

@@ -48,7 +48,7 @@ def test_rows_that_end_leave_the_batch_and_the_others_go_on_unchanged(
 ) -> None:
     """A token in the middle of one answer is declared an end: that row must stop there, the others must not notice."""
     model, tokenizer = tiny_bases.model, tiny_bases.tokenizer
-    ending = _Ending(end_ids(model, tokenizer), (), 12)
+    ending = _Ending(end_ids(model, tokenizer), None, 12)
     rows = [prompt_ids(tokenizer, prompt) for prompt in PROMPTS]
     with torch.inference_mode():
         whole = _decode(model, tokenizer, rows, ending)
@@ -56,19 +56,22 @@ def test_rows_that_end_leave_the_batch_and_the_others_go_on_unchanged(
         expected = [row[: row.index(end)] if end in row else row for row in whole]
         sizes: list[int] = []
         model.register_forward_pre_hook(lambda _, __, given: sizes.append(len(given["input_ids"])), with_kwargs=True)
-        assert _decode(model, tokenizer, rows, _Ending(ending.tokens | {end}, (), 12)) == expected
+        assert _decode(model, tokenizer, rows, _Ending(ending.tokens | {end}, None, 12)) == expected
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] == len(rows) and 0 < sizes[-1] < len(rows)
 
 
-def test_a_stop_string_ends_the_row_and_is_cut_off(tiny_base: Base) -> None:
-    prompt = PROMPTS[3]
-    whole = generate(tiny_base.model, tiny_base.tokenizer, [prompt], max_new_tokens=20)[0]
-    stop = whole[3]
-    assert generate(tiny_base.model, tiny_base.tokenizer, [prompt], max_new_tokens=20, stop=[stop]) == [
-        whole[: whole.index(stop)]
-    ]
-    assert generate(tiny_base.model, tiny_base.tokenizer, [prompt], max_new_tokens=20, stop=["\x00"]) == [whole]
+def test_a_row_whose_text_is_done_leaves_the_batch_and_the_others_go_on_unchanged(tiny_base: Base) -> None:
+    model, tokenizer = tiny_base.model, tiny_base.tokenizer
+    whole = generate(model, tokenizer, PROMPTS, max_new_tokens=20)
+    letter = whole[3][3]
+    steps: list[int] = []
+    model.register_forward_pre_hook(lambda _, __, given: steps.append(len(given["input_ids"])), with_kwargs=True)
+    found = generate(model, tokenizer, PROMPTS, max_new_tokens=20, done=lambda text: letter in text)
+    for short, long in zip(found, whole, strict=True):
+        assert short == long or (long.startswith(short) and letter in short)
+        assert (letter in short) == (letter in long)
+    assert len(found[3]) < len(whole[3]) and min(steps) < len(PROMPTS)
 
 
 def test_the_limit_of_new_tokens_holds_and_no_prompts_give_no_answers(tiny_base: Base) -> None:

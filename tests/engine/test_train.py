@@ -10,6 +10,7 @@ import torch
 
 from tsugiki.config import PlanSpec, Recipe
 from tsugiki.engine import train as train_module
+from tsugiki.engine import turns
 from tsugiki.engine.attach import Trainable, attach
 from tsugiki.engine.attention import NAME
 from tsugiki.engine.base import Base, BaseSpec, live_weights_digest, load_base
@@ -166,7 +167,7 @@ def test_out_of_memory_is_a_result_with_the_next_step(tiny_base: Base, monkeypat
     def full(*_: object) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried ...")
 
-    monkeypatch.setattr(train_module, "_one_step", full)
+    monkeypatch.setattr(turns, "_one_step", full)
     with pytest.raises(DoesNotFit, match=r"batches of 192 tokens.*Halve micro_tokens"):
         run(tiny_base, PlanSpec(rank=4))
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import optimize
 
 from tsugiki.measure.curve import EXPONENTS, Point, _fit_all, fit_curve, least_data
-from tsugiki.measure.stats import Estimate
+from tsugiki.measure.stats import Estimate, mean_with_interval
 
 SIZES = (50, 100, 200, 400, 800)
 
@@ -59,6 +59,29 @@ def test_least_data_covers():
         )
         inside.append(least is not None and least.low <= 300 <= least.high)
     assert np.mean(inside) >= 0.88
+
+
+def same_items(rng, items=200, seeds=2):
+    """Every size answers the same items, hard ones for all sizes: right where the curve is above the difficulty."""
+    difficulty = rng.random(items)
+    found = []
+    for n in SIZES:
+        table = [(difficulty < law(n) + rng.normal(0, 0.01)).astype(float).tolist() for _ in range(seeds)]
+        found.append(Point(n, mean_with_interval(table, confidence=0.95), table))
+    return found
+
+
+def test_least_data_covers_where_all_sizes_answer_the_same_items():
+    """The whole curve is lifted or lowered with the luck of the test set, which no number of sizes averages out."""
+    rng = np.random.default_rng(2)
+    together, apart = [], []
+    for run in range(40):
+        measured = same_items(rng)
+        for inside, given in ((together, measured), (apart, [Point(one.n, one.quality) for one in measured])):
+            curve = fit_curve("lora", given, confidence=0.95, seed=run)
+            _, low, high = curve.fit.quality_at(200, confidence=0.95)
+            inside.append(low <= law(200) <= high)
+    assert np.mean(together) >= 0.88 > np.mean(apart)
 
 
 def test_a_target_met_at_the_smallest_size_is_not_extrapolated_downwards():

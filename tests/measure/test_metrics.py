@@ -9,7 +9,7 @@ from sacrebleu import sentence_chrf
 
 from tsugiki.config import MetricName
 from tsugiki.errors import DataError
-from tsugiki.measure.metrics import corpus_value, quality, score, scores_of
+from tsugiki.measure.metrics import comparable_scores, quality, score, scores_of
 
 
 @pytest.mark.parametrize(
@@ -92,13 +92,21 @@ def test_every_metric_of_the_config_gives_a_quality():
         found = quality(metric, [answers, answers], answers, confidence=0.95)
         assert found.value == pytest.approx(1.0)
         assert found.low < 1
-        assert corpus_value(metric, answers, answers) == pytest.approx(1.0)
-        assert corpus_value(metric, [], []) is None
+        assert comparable_scores(metric, answers, answers) == pytest.approx([1.0] * 6)
+        assert comparable_scores(metric, [], []) == []
+
+
+@given(st.lists(st.tuples(st.sampled_from("abx"), st.sampled_from("ab")), min_size=5, max_size=40))
+def test_what_is_compared_has_the_reported_number_as_its_mean(items):
+    answers, references = [answer for answer, _ in items], [reference for _, reference in items]
+    for metric in ("exact_match", "macro_f1", "chrf", "character_accuracy"):
+        found = quality(metric, [answers], references, confidence=0.95)
+        values = comparable_scores(metric, answers, references)
+        assert sum(values) / len(values) == pytest.approx(found.value, abs=1e-12)
 
 
 def test_macro_f1_is_reported_for_the_whole_set_and_the_rest_as_means():
     answers, references = ["a"] * 9 + ["b"], ["a"] * 8 + ["b", "b"]
-    assert corpus_value("exact_match", answers, references) == pytest.approx(0.9)
-    assert corpus_value("macro_f1", answers, references) == pytest.approx((16 / 17 + 2 / 3) / 2)
+    assert quality("exact_match", [answers], references, confidence=0.95).value == pytest.approx(0.9)
     assert quality("macro_f1", [answers], references, confidence=0.95).value == pytest.approx((16 / 17 + 2 / 3) / 2)
     assert scores_of("macro_f1", answers, references) == scores_of("exact_match", answers, references)

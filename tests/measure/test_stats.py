@@ -19,7 +19,7 @@ from tsugiki.measure.stats import (
     mcnemar,
     mean_with_interval,
     needed_n,
-    needed_n_at,
+    needed_n_alone,
     non_inferiority,
     paired_difference,
     superiority,
@@ -46,12 +46,25 @@ def test_one_seed_of_right_and_wrong_is_wilson(right, n, confidence):
     assert found.method == "Wilson, over items"
 
 
-def test_one_seed_of_graded_scores_is_scipys_bca():
-    scores = np.random.default_rng(3).beta(2, 1, 60)
+@pytest.mark.parametrize("n", [8, 60])
+def test_one_seed_of_graded_scores_is_scipys_bca_with_students_critical_value(n):
+    scores = np.random.default_rng(3).beta(2, 1, n)
     found = mean_with_interval([scores.tolist()], confidence=0.95, seed=5)
     oracle = scipy_stats.bootstrap((scores,), np.mean, n_resamples=20_000, method="BCa", rng=1).confidence_interval
+    stretch = scipy_stats.t.isf(0.025, n - 1) / scipy_stats.norm.isf(0.025)
+    expected = [scores.mean() + (end - scores.mean()) * stretch for end in (oracle.low, oracle.high)]
     assert found.method.startswith("BCa bootstrap")
-    assert (found.low, found.high) == pytest.approx((oracle.low, oracle.high), abs=0.005)
+    assert (found.low, found.high) == pytest.approx(expected, abs=0.3 / n)
+
+
+def test_graded_scores_of_few_items_are_covered():
+    rng = np.random.default_rng(11)
+    covered = []
+    for _ in range(150):
+        scores = rng.beta(2, 1, 8)
+        found = mean_with_interval([scores.tolist()], confidence=0.95)
+        covered.append(found.low <= 2 / 3 <= found.high)
+    assert np.mean(covered) >= 0.90  # plain BCa: 0.86
 
 
 @pytest.mark.parametrize("scores", [[], [[]], [[1.0] * 4], [[0.5] * 8, [0.5] * 7], [[math.nan] + [1.0] * 9]])
@@ -64,8 +77,6 @@ def test_too_little_or_broken_data_gives_none(scores):
 
 
 def test_our_own_mistakes_are_loud():
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        mean_with_interval([[2.0] * 9], confidence=0.95)
     with pytest.raises(ValueError, match="same items"):
         paired_difference([[1.0] * 9], [[1.0] * 8], confidence=0.95)
     with pytest.raises(ValueError, match="groups"):
@@ -279,7 +290,32 @@ def test_needed_n_for_a_margin_counts_a_lead_as_a_tie():
 
 def test_needed_n_at_a_criterion():
     right = [1.0] * 150 + [0.0] * 50
-    found = mean_with_interval([right], confidence=0.95)
-    n = needed_n_at(found, 0.65, confidence=0.95)
+    n = needed_n_alone([right], 0.65, confidence=0.95)
     assert 140 <= n <= 190  # 0.75 * 0.25 * (2.80 / 0.10)^2 = 147, raised for the unsure variance
-    assert needed_n_at(found, 0.75, confidence=0.95) is None
+    assert needed_n_alone([right], 0.75, confidence=0.95) is None
+    grouped = needed_n_alone([right], 0.65, confidence=0.95, groups=[row // 4 for row in range(200)])
+    assert grouped > 2 * n  # four copies of one item are one
+
+
+def test_no_number_of_items_makes_the_seeds_agree():
+    seeds = [[1.0] * (count) + [0.0] * (100 - count) for count in (45, 65, 55)]
+    assert needed_n_alone(seeds, 0.60, confidence=0.95) is None
+
+
+@pytest.mark.parametrize("groups", [None, [row // 2 for row in range(24)]])
+def test_all_items_right_in_every_seed_against_none(groups):
+    ours, theirs = [[1.0] * 24] * 3, [[0.0] * 24]
+    assert superiority(ours, theirs, groups=groups) < 0.01
+    assert non_inferiority(ours, theirs, 0.02, confidence=0.95, groups=groups).holds is True
+    assert needed_n(ours, theirs, confidence=0.95, groups=groups) is not None
+    uneven = [[1.0] * 24, [0.0] * 24, [1.0] * 24]
+    assert superiority(uneven, theirs, groups=groups) > 0.05  # one seed in three learned nothing
+
+
+def test_the_bound_of_non_inferiority_is_the_one_that_decides():
+    rng = np.random.default_rng(4)
+    ours = rng.binomial(1, 0.8, 300).astype(float)
+    theirs = np.where(rng.random(300) < 0.03, 1 - ours, ours)
+    found = non_inferiority([ours.tolist()], [theirs.tolist()], 0.02, confidence=0.95)
+    assert found.difference.low < found.bound < found.difference.value
+    assert (found.bound > -0.02) == (found.holds is True)

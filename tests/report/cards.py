@@ -97,7 +97,7 @@ def full_card(language: Language = "ja", verdict: str = "adopt") -> dict[str, An
     """A complete study: four methods, three seeds, four references, a learning curve and everything around them."""
     text = TEXTS[language]
     (value, low, high), rule, codes = CASES[verdict]
-    seen = {"method": "lora", "value": value, "low": low, "high": high}
+    seen = {"method": "lora", "value": value, "low": low, "high": high, "bound": -0.016, "confidence": 0.95}
     study = _study(text)
     card: dict[str, Any] = {
         "schema": 1,

@@ -33,12 +33,34 @@ def test_little_data_and_one_seed_are_said() -> None:
     assert "フルファインチューニングの結果がない" in texts
 
 
-def test_a_reference_that_comes_close_is_grave() -> None:
+def test_a_reference_that_comes_close_is_grave_unless_it_was_surely_beaten() -> None:
     card = full_card("en")
     card["reference"][1]["quality"]["estimate"] = 0.73
-    assert any(
-        "k-shot prompt without any training reaches 73.0%" in risk.text for risk in risks(card) if risk.level == "high"
-    )
+
+    def said() -> bool:
+        grave = [risk.text for risk in risks(card) if risk.level == "high"]
+        return any("k-shot prompt without any training reaches 73.0%" in text for text in grave)
+
+    card["verdict"]["codes"] = [{"code": "not_better_than_reference", "values": {}}]
+    assert said()
+    card["verdict"]["codes"] = [{"code": "beats_reference", "values": {}}]
+    assert not said()
+
+
+def test_rows_that_cross_the_users_own_split_are_grave() -> None:
+    card = full_card("en")
+    card["data_check"]["concerns"] = [{"kind": "crossing", "message": "x", "rows": [3, 9]}]
+    assert any("2 of the 200 test rows are nearly equal" in risk.text for risk in risks(card) if risk.level == "high")
+
+
+def test_an_undecided_study_is_told_what_would_decide_it() -> None:
+    card = full_card("en", "undecidable")
+    card["verdict"] |= {"needed_examples": None, "code": "nothing_to_judge"}
+    assert next_steps(card)[0].startswith("Remove what kept the trials from finishing")
+    card["verdict"] |= {"code": "no_sure_gain", "codes": [{"code": "no_number_decides", "values": {}}]}
+    assert next_steps(card)[0].startswith("Measure what is missing")
+    card["verdict"]["codes"] = [{"code": "too_close_to_decide", "values": {}}]
+    assert next_steps(card)[0].startswith("Before collecting more data")
 
 
 def test_the_margin_is_the_one_that_was_tested_with() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 import tsugiki.report
 from tsugiki.config import Criteria, MethodName
+from tsugiki.data.check import check
 from tsugiki.report.figures import FORMS, Language
 from tsugiki.report.words import (
     LANGUAGES,
@@ -21,6 +23,7 @@ from tsugiki.report.words import (
     translated,
 )
 from tsugiki.work import ruling
+from tsugiki.work.prepare import DataSpec, read_source
 
 JAPANESE = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 SAMPLES = {
@@ -89,6 +92,7 @@ def test_reasons_of_the_data_floor_are_told_in_japanese() -> None:
     )
     assert translated("exclusion", "same as row 8", "ja") == "8行目と同じ内容です"
     assert translated("exclusion", "same as row 8", "en") == "same as row 8"
+    assert translated("exclusion", "same as row 8 up to width and spaces", "ja").startswith("8行目と、全角半角")
     assert translated("exclusion", "something new (.*)", "ja") == "something new (.*)"
     assert translated("interval", "Wilson, over items and 3 seeds", "ja") == "Wilson法、評価事例単位・3シード"
 
@@ -114,3 +118,34 @@ def test_every_entry_is_used() -> None:
     for key in table():
         section, _, name = key.partition(".")
         assert key in sources or f'"{name}"' in sources or section in FAMILIES, key
+
+
+TURNS = '{"messages": %s}'
+SYSTEM, USER, ANSWER = (json.dumps({"role": role, "content": "x"}) for role in ("system", "user", "assistant"))
+UNUSABLE = {  # what the data floor leaves out: a table, and rows beside a good one
+    "a.csv": [
+        "prompt,completion", "q,a", ",a", "q2,", " ,a", "q3, ", "q,a", "ｑ,a", "#N/A,a", "q4,#REF!", ",",
+        "prompt,completion",
+    ],
+    "b.jsonl": [
+        TURNS % f'[{USER}, {ANSWER}]',
+        *(TURNS % turns for turns in ("[]", "null", "5", '"x"', '["x"]', '[{"role": "robot", "content": "q"}]')),
+        *(TURNS % turns for turns in ('[{"role": "user"}]', '[{"role": "user", "content": 5}]')),
+        *(TURNS % turns for turns in (f"[{USER}]", f"[{ANSWER}]", f"[{USER}, {USER}, {ANSWER}]")),
+        *(TURNS % turns for turns in (f"[{USER}, {SYSTEM}, {ANSWER}]", f"[{USER}, {ANSWER}, {ANSWER}]")),
+    ],
+    "c.jsonl": [
+        '{"prompt": "q", "completion": "a"}', '{"prompt": ["q"], "completion": "a"}',
+        '{"prompt": "q", "completion": {"x": "a"}}', '{"prompt": "q\\ud800", "completion": "a"}',
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_every_reason_of_an_excluded_row_has_its_japanese(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("\n".join(UNUSABLE[name]) + "\n", encoding="utf-8")
+    source = read_source(DataSpec(tmp_path / name))
+    reasons = [one.reason for one in check(source.examples, excluded=source.guess.excluded).excluded]
+    assert len(reasons) >= len(UNUSABLE[name]) - 3
+    for reason in reasons:
+        assert translated("exclusion", reason, "ja") != reason, reason

@@ -3,9 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tsugiki.data.shapes import Example
-from tsugiki.work.assess import answer_shape, facts, general_losses, scored, scores
+from tsugiki.work.assess import AnswerShape, answer_all, answer_shape, facts, general_losses, scored, scores
 
 
 class Words:
@@ -32,6 +34,26 @@ def test_an_answer_ends_where_the_training_answers_end(completions: list[str], a
     shape = answer_shape(Words(), train)
     assert shape.end(answer) == kept
     assert shape.max_new_tokens == max(map(len, completions)) + 1 + 8
+
+
+@given(st.lists(st.sampled_from(["\n", "one", " ", "\u3000", "more"])), st.sampled_from(["\n", "\n\n", None]))
+def test_an_answer_that_is_done_never_changes_again(parts: list[str], separator: str | None):
+    shape = AnswerShape(9, separator)
+    for place in range(len(parts)):
+        text = "".join(parts[:place])
+        if shape.done(text):
+            assert shape.end("".join(parts)) == shape.end(text)
+
+
+def test_a_model_that_talks_on_is_stopped_at_the_end_of_its_answer(tiny_base: Any):
+    prompts = ["Class: ", "The bearing of pump P-101 is worn. Class: "]
+    free = answer_all(tiny_base.model, tiny_base.tokenizer, prompts, AnswerShape(16, None))
+    separator = free[1][2]
+    calls: list[int] = []
+    tiny_base.model.register_forward_hook(lambda *_: calls.append(1))
+    shape = AnswerShape(16, separator)
+    assert answer_all(tiny_base.model, tiny_base.tokenizer, prompts[1:], shape) == [shape.end(free[1])]
+    assert len(calls) < 16
 
 
 def test_every_answer_is_kept_with_its_row_and_scores():

@@ -18,24 +18,24 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def test_the_english_file_maps_findings_to_linter_families(tmp_path: Path) -> None:
-    path, base, intake, design = demo.demo_study("en", tmp_path)
-    rows = read(path)
-    assert base == "smollm2-135m"
+    study = demo.demo_study("en", tmp_path)
+    rows = read(study.data.path)
+    assert study.base == "smollm2-135m"
     assert {"prompt": "Finding: Docstring is over-indented\nTool: ", "completion": "pydocstyle"} in rows
     assert 300 <= len(rows) <= 450
     families = Counter(row["completion"] for row in rows)
     assert set(families) == set(demo.FAMILIES)
     assert max(families.values()) <= 3 * min(families.values())
     assert len({row["prompt"] for row in rows}) == len(rows)
-    assert intake.criteria.withdraw < intake.criteria.success
-    assert design.budget_minutes <= 10
+    assert study.intake.criteria.withdraw < study.intake.criteria.success
+    assert study.design.budget_minutes <= 10
 
 
 def test_the_japanese_file_maps_variants_to_standard_forms(tmp_path: Path) -> None:
-    path, base, intake, _ = demo.demo_study("ja", tmp_path)
-    rows = read(path)
-    assert base == "gemma3-270m"
-    assert intake.language == "ja"
+    study = demo.demo_study("ja", tmp_path)
+    rows = read(study.data.path)
+    assert study.base == "gemma3-270m"
+    assert study.intake.language == "ja"
     assert len(rows) == 2 * demo.VARIANTS_PER_KIND
     for row in rows:
         surface = row["prompt"].removeprefix("用語: ").removesuffix("\n標準表記: ")
@@ -46,9 +46,8 @@ def test_the_japanese_file_maps_variants_to_standard_forms(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_two_runs_write_the_same_bytes(language: str, tmp_path: Path) -> None:
-    first, *_ = demo.demo_study(language, tmp_path / "first")  # type: ignore[arg-type]
-    second, *_ = demo.demo_study(language, tmp_path / "second")  # type: ignore[arg-type]
-    assert first.read_bytes() == second.read_bytes()
+    first, second = (demo.demo_study(language, tmp_path / name) for name in ("first", "second"))  # type: ignore[arg-type]
+    assert first.data.path.read_bytes() == second.data.path.read_bytes()
 
 
 @pytest.mark.parametrize(

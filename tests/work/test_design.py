@@ -14,6 +14,7 @@ from tsugiki.work.design import (
     Schedule,
     curve_sizes,
     design_study,
+    evaluations_for,
     schedule_from_json,
     search_steps,
     steps_for,
@@ -161,3 +162,8 @@ def test_every_schedule_keeps_its_promises(
 @given(steps=st.integers(STEP_FLOOR, 5000))
 def test_a_try_is_shorter_than_a_run(steps: int):
     assert search_steps(steps) < steps
+
+
+def test_a_short_run_has_fewer_dev_losses_than_were_asked_for() -> None:
+    assert [evaluations_for(steps, 6) for steps in (30, 60, 100, 120, 300)] == [2, 3, 5, 6, 6]
+    assert evaluations_for(30, 1) == 1

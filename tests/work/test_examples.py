@@ -47,8 +47,10 @@ def test_solved_examples_stand_before_the_prompt_as_text_and_as_turns():
     found = with_shots(chosen, Example(3, "c: ", "C", group="g"))
     assert found.prompt == "a: A\n\nbB\n\nc: "
     assert found.messages == (
-        ("user", "a: "), ("assistant", "A"), ("system", "s"), ("user", "b"), ("assistant", "B"), ("user", "c: "),
+        ("system", "s"), ("user", "a: "), ("assistant", "A"), ("user", "b"), ("assistant", "B"), ("user", "c: "),
     )  # fmt: skip
+    own = with_shots(chosen, Example(3, "c: ", "C", (("system", "mine"), ("user", "c: ")))).messages
+    assert own is not None and own[0] == ("system", "mine") and [role for role, _ in own].count("system") == 1
     assert (found.row, found.completion, found.group) == (3, "C", "g")
 
 

@@ -11,8 +11,10 @@ from tsugiki.config import Design
 from tsugiki.data.shapes import Columns, Example
 from tsugiki.data.split import Splits
 from tsugiki.errors import DataError
+from tsugiki.measure.stats import FEWEST_UNITS
 from tsugiki.work.examples import read_examples, with_shots
 from tsugiki.work.prepare import (
+    FEWEST_TEST_GROUPS,
     DataSpec,
     blaming_length,
     checked,
@@ -44,10 +46,11 @@ def parts(spec: DataSpec, folder: Path, **lengths: Any) -> dict[str, set[int]]:
 
 
 def test_a_group_column_is_used_without_being_asked_for(tmp_path: Path):
-    rows = [f"question {letter}{number},answer {number},{letter}" for letter in "abcdefgh" for number in range(5)]
+    letters = "abcdefghijklmnopqrst"
+    rows = [f"question {letter}{number},answer {number},{letter}" for letter in letters for number in range(2)]
     found = parts(table(tmp_path, "prompt,completion,group", rows), tmp_path)
-    for letter in range(8):
-        members = set(range(2 + 5 * letter, 7 + 5 * letter))
+    for letter in range(len(letters)):
+        members = {2 + 2 * letter, 3 + 2 * letter}
         assert sum(bool(members & part) for part in found.values()) == 1
     assert read_source(DataSpec(tmp_path / "data.csv")).as_lock()["columns"] == ["prompt", "completion", "group"]
 
@@ -174,3 +177,24 @@ def test_a_copy_of_a_row_that_is_too_long_is_too_long(tmp_path: Path):
         (2, "13 tokens, the limit is 10"),
         (3, "13 tokens, the limit is 10"),
     ]
+
+
+def test_a_test_part_of_too_few_groups_is_refused_before_anything_is_trained(tmp_path: Path):
+    rows = [f"question {letter}{number},answer {number},{letter}" for letter in "abcdefgh" for number in range(5)]
+    source = read_source(table(tmp_path, "prompt,completion,group", rows))
+    with pytest.raises(DataError, match=r"10 rows in 2 groups that stay together.*at least 5.*finer group column"):
+        study_examples(source, Design(), "exact_match")
+    assert FEWEST_TEST_GROUPS == FEWEST_UNITS
+
+
+def test_similar_rows_on_both_sides_of_a_given_split_are_a_concern_of_their_own(tmp_path: Path):
+    rows = [f"unlike the others {number * 7919},answer,train" for number in range(14)]
+    rows += ["the belt of the conveyor in hall four has come off its roller,answer,train", "cable cut,answer,dev"]
+    rows += [f"{word} broken,answer,test" for word in ("valve", "motor", "gear", "crane", "fan")]
+    rows += ["the belt of the conveyor in hall four has come off its rollers,answer,test"]
+    spec = table(tmp_path, "prompt,completion,part", rows)
+    source = read_source(DataSpec(spec.path, split_column="part"))
+    findings = usable_findings(source)
+    write_parts(source, tmp_path, findings, divided(source, findings, Design()))
+    kinds = {one["kind"]: one["rows"] for one in (read_check(tmp_path) or {})["concerns"]}
+    assert kinds["crossing"] == [23] and "near-duplicate" not in kinds

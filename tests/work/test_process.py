@@ -20,7 +20,7 @@ from tsugiki.work import process
 from tsugiki.work.examples import write_examples
 from tsugiki.work.prepare import ALL, DataSpec, read_source
 from tsugiki.work.process import run_in_process
-from tsugiki.work.spec import TrialSpec, read_result, result, result_path, scratch_folder, write_result
+from tsugiki.work.spec import TrialSpec, is_finished, read_result, result, result_path, scratch_folder, write_result
 
 STUB = """
 import json, os, signal, sys, time
@@ -96,6 +96,10 @@ def test_a_trial_that_is_killed_every_time_does_not_go_on_for_ever(tmp_path: Pat
     found, _ = run(spec, tmp_path)
     assert found["status"] == "does_not_fit" and "killed 3 times" in found["reason"]
     assert (tmp_path / "starts").read_text() == "xxx"
+    assert found["wall_seconds"] > 0 and "run the same command again" in found["fix"]
+    assert not is_finished(tmp_path, spec)  # other programs may have been closed since
+    write_result(tmp_path, result(spec, "does_not_fit", reason="The estimate says so."))
+    assert is_finished(tmp_path, spec)
 
 
 def test_an_older_result_does_not_stand_for_this_one(tmp_path: Path, spec: TrialSpec, stub: Any):

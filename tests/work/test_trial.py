@@ -71,6 +71,8 @@ def test_calibration_prices_every_method(study: Path, tiny_llama: Path):
     assert set(calibration.methods) == {"lora", "full"} and found["does_not_fit"] == {}
     for cost in calibration.methods.values():
         assert min(cost.start, cost.step, cost.dev_loss, cost.answer, cost.retention, cost.speed) > 0
+    for method in found["methods"].values():
+        assert 0.3 < method["memory"]["measured_bytes"] / method["memory"]["estimated_bytes"] < 3
     assert calibration.reference == reference["wall_seconds"]
     assert not list((study / "work").rglob("*.safetensors"))
 

@@ -23,8 +23,9 @@ def train(
     group_column: GroupColumn = None,
     sheet: Sheet = None,
     template: Annotated[
-        Literal["plain", "chat"], typer.Option(help="show prompts as they are, or as a chat")
-    ] = "plain",
+        Literal["auto", "plain", "chat"],
+        typer.Option(help="show prompts as they are, or as the base's chat; auto: chats only"),
+    ] = "auto",
     dev_share: Annotated[
         float, typer.Option(min=0.01, max=0.5, help="share of the rows that chooses the best checkpoint")
     ] = float(Design.model_fields["dev_share"].default),
@@ -63,7 +64,7 @@ def evaluate(
     sheet: Sheet = None,
     as_json: AsJson = False,
 ) -> None:
-    """Quality of an adapter with its interval, against the base, on rows that it was not trained on."""
+    """Quality of an adapter with its interval, against the base, on rows that it has not seen in training."""
     from tsugiki.cli.progress import telling
     from tsugiki.data.shapes import Columns
     from tsugiki.work.evaluate import Evaluation, evaluate_adapter
@@ -76,7 +77,7 @@ def evaluate(
         print_json(found)
         return
     rows = found["rows"]
-    left_out = f" ({rows['trained_on']} that it was trained on are left out)" if rows["trained_on"] else ""
+    left_out = f" ({rows['seen']} that it has seen in training are left out)" if rows["seen"] else ""
     print_line(f"{found['adapter']} on {found['base']}, {rows['tested']} rows{left_out}")
     for name, key in (("adapter", "quality"), ("base", "base_quality"), ("difference", "difference")):
         one = found[key]

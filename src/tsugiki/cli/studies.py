@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -101,13 +102,10 @@ def demo(
     out: Annotated[Path, typer.Option(help="folder of the study; the same folder again resumes it")] = Path("demo-out"),
     as_json: AsJson = False,
 ) -> int:
-    """The main job on packaged real data and a packaged real model, within ten minutes on two cores."""
+    """The main job on packaged real data and a packaged real model: ten minutes on two cores, twenty in Japanese."""
     from tsugiki.work.demo import demo_study
-    from tsugiki.work.prepare import DataSpec
-    from tsugiki.work.study import Study
 
-    data, base, intake, design = demo_study(lang, out)
-    return _run(Study(data=DataSpec(data), base=base, intake=intake, design=design), out, as_json=as_json)
+    return _run(demo_study(lang, out), out, as_json=as_json)
 
 
 def scorecard(folder: Folder, as_json: AsJson = False) -> int:
@@ -123,7 +121,8 @@ def scorecard(folder: Folder, as_json: AsJson = False) -> int:
     recipe=From(
         Recipe,
         "Training",
-        leave_out=set(Recipe.model_fields) - {"batch_size", "micro_tokens", "max_length", "precision"},
+        leave_out=set(Recipe.model_fields)
+        - {"batch_size", "micro_tokens", "max_length", "precision", "quantize", "recompute"},
     ),
 )
 def estimate(
@@ -134,6 +133,9 @@ def estimate(
     group_column: GroupColumn = None,
     split_column: SplitColumn = None,
     sheet: Sheet = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="take a few training steps per method: minutes, and memory as it is here")
+    ] = False,
     as_json: AsJson = False,
     *,
     design: Design,
@@ -141,12 +143,16 @@ def estimate(
     recipe: Recipe,
 ) -> None:
     """Memory per method, phase by phase, and training steps, before anything runs."""
+    from tsugiki.cli.progress import telling
     from tsugiki.data.shapes import Columns
-    from tsugiki.work.outlook import estimate_study
+    from tsugiki.work.outlook import estimate_study, measured
     from tsugiki.work.prepare import DataSpec
 
     spec = DataSpec(data, Columns(prompt_column, completion_column, group_column), sheet, split_column)
     found = estimate_study(spec, base, design, plan, recipe)
+    if measure:
+        with telling() as on_event:
+            found = measured(found, spec, design, plan, recipe, on_event)
     if as_json:
         print_json(found)
         return
@@ -164,7 +170,18 @@ def estimate(
         share = method["trainable_parameters"] / method["base_parameters"]
         memory = f"{peak['bytes'] / 1e9:6.2f} GB at its peak ({peak['phase']})"
         size = f"{share:.1%} of the parameters trained, {method['adapter_bytes'] / 1e6:.0f} MB stored"
-        print_line(f"{method['name']:8} {memory}, {size}{'' if method['fits'] else ': does not fit'}")
+        how = ", activations computed again" if method["recompute"] else ""
+        print_line(f"{method['name']:8} {memory}, {size}{how}{'' if method['fits'] else ': does not fit'}")
+        if measure:
+            print_line(f"{'measured':8} {_measured(method['measured'])}")
+
+
+def _measured(found: Mapping[str, Any]) -> str:
+    from tsugiki.cli.progress import duration
+
+    if found["reason"] is not None:
+        return str(found["reason"])
+    return f"{found['peak_bytes'] / 1e9:6.2f} GB in training, {duration(found['seconds'])} for all steps"
 
 
 def print_json(value: Any) -> None:
@@ -220,10 +237,11 @@ def _intake(path: Path | None, out: Path, data: DataSpec, base: str) -> Intake:
 
 
 def _write_starter(path: Path, text: str) -> int:
-    from tsugiki.files import write_text
+    from tsugiki.files import make_folder, write_text
 
     if path.exists():
         raise UsageError(f"{path} exists already.", fix="Name another file, or delete it.")
+    make_folder(path.parent, "--write-intake")
     write_text(path, text)
     sys.stderr.write(f"Fill in {path}, then pass it with --intake.\n")
     return 0

@@ -95,7 +95,7 @@ def to_examples(table: Table, columns: Columns | None = None) -> tuple[tuple[Exa
         except MalformedError as fault:
             excluded.append(Exclusion(number, str(fault)))
             continue
-        if table.format in ("csv", "tsv", "xlsx") and (chat.prompt, chat.completion) == reading.used[:2]:
+        if table.format in ("csv", "tsv", "xlsx") and all(row.get(column) == column for column in reading.used):
             excluded.append(Exclusion(number, "repeats the header"))  # files joined end to end
             continue
         examples.append(Example(number, chat.prompt, chat.completion, chat.messages, group))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tsugiki.data.keys import Links, text_key
 from tsugiki.data.rows import NAMED_ROWS, counted, shown
@@ -45,6 +45,7 @@ class Splits:
     dev: tuple[Example, ...]
     test: tuple[Example, ...]
     train_groups: tuple[int, ...]  # one per training example, for nested_subsets
+    crossing: tuple[int, ...] = ()  # test rows that are nearly equal to rows of other parts, where the user split
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def split(
     seed: int,
     closed: bool,
 ) -> Splits:
-    """Use every example; the parts come as close to their shares as whole groups allow."""
+    """Use every example; the parts come as close to their shares as whole groups allow. A share of 0 is no part."""
     count = len(examples)
     if count < FEWEST_ROWS:
         raise DataError(
@@ -72,7 +73,8 @@ def split(
             fix=f"Add at least {counted(FEWEST_ROWS - count, 'row')}, or repair the excluded ones.",
         )
     line = _line(examples, groups, seed=seed, closed=closed, single_last=True)
-    wanted = {"test": max(1, round(test_share * count)), "dev": max(1, round(dev_share * count))}
+    shares = {"test": test_share, "dev": dev_share}
+    wanted = {name: max(1, round(share * count)) if share else 0 for name, share in shares.items()}
     parts: dict[str, list[int]] = {}
     for name, target in wanted.items():
         parts[name], line = _take(line, target)
@@ -142,8 +144,11 @@ def given_splits(train: Sequence[Example], dev: Sequence[Example], test: Sequenc
     return Splits(tuple(train), tuple(dev), tuple(test), _plain_groups(train))
 
 
-def split_by_column(examples: Sequence[Example], parts: Mapping[int, object]) -> Splits:
-    """Parts named in a column of the file; `parts` maps row numbers to its cells (Table.column)."""
+def split_by_column(examples: Sequence[Example], groups: Sequence[int], parts: Mapping[int, object]) -> Splits:
+    """Parts named in a column of the file; `parts` maps row numbers to its cells (Table.column).
+
+    Equal prompts on both sides are refused; groups of similar ones that cross are the user's choice, and are named.
+    """
     chosen: dict[str, list[Example]] = {"train": [], "dev": [], "test": []}
     for example in examples:
         cell = parts.get(example.row)
@@ -154,7 +159,11 @@ def split_by_column(examples: Sequence[Example], parts: Mapping[int, object]) ->
                 f"Row {example.row} says {value} in the split column.", fix=f"Use one of: {', '.join(PART_NAMES)}."
             )
         chosen[name].append(example)
-    return given_splits(chosen["train"], chosen["dev"], chosen["test"])
+    found = given_splits(chosen["train"], chosen["dev"], chosen["test"])
+    group_of = {example.row: group for example, group in zip(examples, groups, strict=True)}
+    learned = {group_of[example.row] for example in (*found.train, *found.dev)}
+    crossing = tuple(example.row for example in found.test if group_of[example.row] in learned)
+    return replace(found, crossing=crossing)
 
 
 def nested_subsets(

@@ -32,7 +32,7 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise BaseModelError(
             f"The device '{name}' was asked for, but torch sees {torch.cuda.device_count()} GPUs here.",
-            fix="Use --device cpu, or install a torch build for your GPU.",
+            fix="Install a torch build for your GPU, or take the CPU.",
         )
     return device
 
@@ -58,7 +58,7 @@ def tokens_per_pass(micro_tokens: int, device: torch.device) -> int:
 
     A pass costs a fixed part besides: on two AVX2 cores about as much as 120 tokens of SmolLM2-135M, for unpacking the
     weights from memory and for calling thousands of small operations. At 320 a batch of eight short rows is one pass:
-    a sixth faster than at 192 and in 6 % more memory, which is then more than 0.6 of what TRL + PEFT takes.
+    a seventh faster than at 192 and in 6 % more memory, which is then more than 0.6 of what TRL + PEFT takes.
     """
     return micro_tokens or (8192 if device.type == "cuda" else 192)
 

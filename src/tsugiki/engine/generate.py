@@ -8,7 +8,7 @@ B rows still running, T tokens so far.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,8 @@ from torch import Tensor
 
 from tsugiki.engine.batches import prompt_ids
 
+Done = Callable[[str], bool]
+
 
 def generate(
     model: Any,
@@ -26,23 +28,24 @@ def generate(
     *,
     max_new_tokens: int,
     batch_size: int = 32,
-    stop: Sequence[str] = (),
+    done: Done | None = None,
 ) -> list[str]:
     """The answer to each prompt, in the order given, without special tokens.
 
-    A row ends at an end-of-text token, at the first of the `stop` strings (which is cut off) or after `max_new_tokens`.
+    A row ends at an end-of-text token, after `max_new_tokens`, or as soon as `done` says of its text so far that
+    nothing behind it is wanted; that text is returned whole.
     """
     rows = [prompt_ids(tokenizer, prompt) for prompt in prompts]
     # Longest first: what does not fit into memory fails at once, and rows of one batch need little padding.
     order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
-    ending = _Ending(end_ids(model, tokenizer), tuple(stop), max_new_tokens)
+    ending = _Ending(end_ids(model, tokenizer), done, max_new_tokens)
     answers = [""] * len(rows)
     with _inference(model):
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             decoded = _decode(model, tokenizer, [rows[index] for index in batch], ending)
             for index, tokens in zip(batch, decoded, strict=True):
-                answers[index] = _before_stop(_text(tokenizer, tokens), stop)
+                answers[index] = _text(tokenizer, tokens)
     return answers
 
 
@@ -79,8 +82,12 @@ class _Ending:
     """When a row is done."""
 
     tokens: frozenset[int]
-    stop: tuple[str, ...]
+    done: Done | None
     max_new_tokens: int
+
+    def reached(self, tokenizer: Any, answer: Sequence[int]) -> bool:
+        full = len(answer) >= self.max_new_tokens
+        return full or (self.done is not None and self.done(_text(tokenizer, answer)))
 
 
 @dataclass
@@ -104,7 +111,7 @@ def _decode(model: Any, tokenizer: Any, rows: Sequence[Sequence[int]], ending: _
             if token in ending.tokens:
                 continue
             answer.append(token)
-            if len(answer) < ending.max_new_tokens and not _stopped(tokenizer, answer, ending.stop):
+            if not ending.reached(tokenizer, answer):
                 going.append(place)
         if not going:
             return answers
@@ -164,14 +171,6 @@ def _keep(running: _Running, tokens_B: Tensor, places: Sequence[int]) -> Tensor:
     if running.mask is not None:
         running.mask = running.mask[index_B]
     return tokens_B[index_B]
-
-
-def _stopped(tokenizer: Any, answer: Sequence[int], stop: Sequence[str]) -> bool:
-    return bool(stop) and any(end in _text(tokenizer, answer) for end in stop)
-
-
-def _before_stop(text: str, stop: Sequence[str]) -> str:
-    return text[: min((at for at in map(text.find, stop) if at >= 0), default=len(text))]
 
 
 def _text(tokenizer: Any, tokens: Sequence[int]) -> str:

@@ -31,6 +31,7 @@ class Step:
 
     step: int
     of: int
+    tokens: int  # of the rows of this step, read and predicted
     loss: float
     learning_rate: float
     tokens_per_second: float
@@ -87,6 +88,7 @@ class Learner:
         order = batch_order(train_set, batch_size=recipe.batch_size, seed=recipe.seed)
         self.order = islice(order, self.progress.step, None)
         self.error: TrainingError | None = None
+        self.step_tokens = 0
 
     @property
     def learns(self) -> bool:
@@ -118,6 +120,7 @@ class Learner:
     def count(self, tokens: int, seconds: float) -> None:
         self.progress.step += 1
         self.progress.tokens += tokens
+        self.step_tokens = tokens
         self.progress.seconds += seconds
 
     def note(self, loss: float, dev_loss: float | None) -> Step:
@@ -173,6 +176,7 @@ class Learner:
         return Step(
             step=progress.step,
             of=recipe.max_steps,
+            tokens=self.step_tokens,
             loss=loss,
             learning_rate=recipe.learning_rate * rate_share(progress.step - 1, recipe),
             tokens_per_second=progress.tokens / progress.seconds,

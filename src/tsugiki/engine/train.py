@@ -8,33 +8,30 @@ alone: every learner has its own order of rows, random numbers, optimiser, check
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from tsugiki.config import Recipe
 from tsugiki.engine.attach import Trainable
-from tsugiki.engine.bank import Bank, bank_products, join
+from tsugiki.engine.bank import Bank, bank_products
 from tsugiki.engine.base import Base
-from tsugiki.engine.batches import Batch, Encoded, micro_batches
+from tsugiki.engine.batches import Encoded
 from tsugiki.engine.device import tokens_per_pass
 from tsugiki.engine.footprint import tokens_of_a_pass
 from tsugiki.engine.gated_mlp import keeping_less
-from tsugiki.engine.learner import Learner, Step, TrainResult
-from tsugiki.engine.loss import ShareLosses, share_losses
+from tsugiki.engine.learner import Learner, TrainResult
+from tsugiki.engine.loss import share_losses
 from tsugiki.engine.lowrank import products_of
 from tsugiki.engine.norms import keeping_inputs
 from tsugiki.engine.packing import packs
 from tsugiki.engine.prefix_cache import cut_below, frozen_blocks, with_states, worth_caching
 from tsugiki.engine.recompute import recomputes, recomputing
 from tsugiki.engine.shared_input import sharing
+from tsugiki.engine.turns import OnStep, Passing, in_turn, let_the_weak_leave, take_turn
 from tsugiki.errors import DoesNotFit, PlanError, TrainingError
-
-OnStep = Callable[[Step], None]
 
 
 def train(
@@ -133,36 +130,16 @@ def _train(
             less = recomputing(base.model) if recomputed else keeping_less(base.model, base.dtype)
             sharing_inputs, norms = _sharing(base, bank, trainables), keeping_inputs(base.model)
             with sharing_inputs, norms, less, cut_below(base.model, cut) as entry:
-                passing = _Passing(base, bank, share_losses(base.model, entry), packed)
-                _let_the_weak_leave(learners, keep)  # again after a resume: it is not in their checkpoints
-                while turn := _in_turn(learners):
-                    _take_turn(passing, turn, train_set, dev_set, on_step)
-                    _let_the_weak_leave(learners, keep)
+                passing = Passing(base, bank, share_losses(base.model, entry), packed)
+                let_the_weak_leave(learners, keep)  # again after a resume: it is not in their checkpoints
+                while turn := in_turn(learners):
+                    take_turn(passing, turn, train_set, dev_set, on_step)
+                    let_the_weak_leave(learners, keep)
         finally:
             for learner in learners:
                 learner.optimizer.close()
         base.model.eval()
         return [learner.error or learner.result(cut, recomputed=recomputed) for learner in learners]
-
-
-@dataclass(frozen=True)
-class _Passing:
-    """How rows are passed through: the base with all that is attached, and whether it keeps packed rows apart."""
-
-    base: Base
-    bank: Bank | None
-    losses: ShareLosses
-    packed: bool
-
-    def batches(self, encoded: Encoded, rows: Sequence[int], micro_tokens: int) -> list[Batch]:
-        return micro_batches(encoded, rows, micro_tokens=micro_tokens, packed=self.packed)
-
-    def joint_losses(self, parts: Sequence[tuple[int, Batch]]) -> list[torch.Tensor]:
-        """Of batches, each with its candidate; sums over their completion tokens."""
-        joint = join([(candidate, batch.to(self.base.device)) for candidate, batch in parts])
-        if self.bank is not None:
-            self.bank.take(joint.shares)
-        return self.losses(joint.ids_BT, joint.lengths, joint.states_BTD, joint.labels)
 
 
 def _packs(base: Base, bank: Bank | None) -> bool:
@@ -212,92 +189,3 @@ def _count_the_prefix(learners: Sequence[Learner], *data: Encoded) -> None:
     for learner in learners:
         if learner.progress.step == 0:
             learner.progress.seconds += seconds / len(learners)
-
-
-def _in_turn(learners: Sequence[Learner]) -> list[Learner]:
-    """Who takes the next step: those that are furthest behind, which after a resume need not be all."""
-    learning = [learner for learner in learners if learner.learns]
-    behind = min((learner.progress.step for learner in learning), default=0)
-    return [learner for learner in learning if learner.progress.step == behind]
-
-
-def _take_turn(passing: _Passing, turn: list[Learner], train_set: Encoded, dev_set: Encoded, on_step: OnStep) -> None:
-    started = time.perf_counter()
-    taken = _one_step(passing, turn, train_set)
-    seconds = time.perf_counter() - started
-    turn = [learner for learner in turn if learner.error is None]
-    every = sum(taken[learner.candidate][1] for learner in turn)
-    for learner in turn:
-        tokens = taken[learner.candidate][1]
-        learner.count(tokens, seconds * tokens / every)
-    due = [learner for learner in turn if learner.is_due]
-    dev_losses = _dev_losses(passing, due, dev_set) if due else {}
-    for learner in turn:
-        with _a_bank_goes_on(learner, passing.bank):
-            on_step(learner.note(taken[learner.candidate][0], dev_losses.get(learner.candidate)))
-
-
-def _one_step(passing: _Passing, turn: Sequence[Learner], train_set: Encoded) -> dict[int, tuple[float, int]]:
-    """One optimiser step of each learner; returns by candidate the loss per completion token and the tokens."""
-    passing.base.model.train()
-    batches = {
-        learner.candidate: passing.batches(
-            train_set, next(learner.order), tokens_per_pass(learner.recipe.micro_tokens, passing.base.device)
-        )
-        for learner in turn
-    }
-    labels = {candidate: sum(len(batch.targets_N) for batch in found) for candidate, found in batches.items()}
-    totals = dict.fromkeys(batches, 0.0)
-    for number in range(max(map(len, batches.values()))):
-        parts = [(candidate, found[number]) for candidate, found in batches.items() if number < len(found)]
-        found = passing.joint_losses(parts)
-        means = [loss / labels[candidate] for (candidate, _), loss in zip(parts, found, strict=True)]
-        torch.stack(means).sum().backward()
-        for (candidate, _), mean in zip(parts, means, strict=True):
-            totals[candidate] += float(mean.detach())
-    for learner in turn:
-        with _a_bank_goes_on(learner, passing.bank):
-            learner.update(totals[learner.candidate])
-    return {
-        candidate: (totals[candidate], sum(batch.tokens for batch in found)) for candidate, found in batches.items()
-    }
-
-
-@contextmanager
-def _a_bank_goes_on(learner: Learner, bank: Bank | None) -> Iterator[None]:
-    """Alone, an error ends the run; in a bank it ends the candidate."""
-    try:
-        yield
-    except DoesNotFit:
-        raise
-    except TrainingError as error:
-        if bank is None:
-            raise
-        learner.fail(error)
-
-
-def _dev_losses(passing: _Passing, due: Sequence[Learner], dev_set: Encoded) -> dict[int, float]:
-    """Nats per completion token of the dev set by candidate, without dropout; the memory of one batch for all."""
-    passing.base.model.eval()
-    micro_tokens = tokens_per_pass(due[0].recipe.micro_tokens, passing.base.device) // len(due)
-    totals = dict.fromkeys((learner.candidate for learner in due), 0.0)
-    count = 0
-    with torch.no_grad():
-        for batch in passing.batches(dev_set, range(len(dev_set)), micro_tokens):
-            found = passing.joint_losses([(candidate, batch) for candidate in totals])
-            for candidate, loss in zip(totals, found, strict=True):
-                totals[candidate] += float(loss)
-            count += len(batch.targets_N)
-    return {candidate: total / count for candidate, total in totals.items()}
-
-
-def _let_the_weak_leave(learners: Sequence[Learner], keep: Mapping[int, int]) -> None:
-    """After the n-th evaluation of all that still learn, only the keep[n] with the best dev loss so far go on."""
-    for evaluation, count in keep.items():
-        there = [learner for learner in learners if not learner.error and not learner.progress.left]
-        if any(learner.learns and len(learner.dev_losses) < evaluation for learner in there):
-            continue
-        ranked = sorted(there, key=lambda learner: min(learner.dev_losses[:evaluation]))
-        for learner in ranked[count:]:
-            if learner.learns:
-                learner.leave()

@@ -2,9 +2,10 @@
 
 Called by work/ with the measured points of one method; report/ draws what `as_json` gives. The curve is
 error = a + b n^-c with a, b >= 0 (a floor that no data removes, and a power law above it), fitted by weighted least
-squares. Its uncertainty comes from refitting points redrawn from their own intervals, which already contain items and
-seeds. It never reaches further than EXTRAPOLATION times the largest size that was trained, and says None with a reason
-where the points cannot tell.
+squares. Its uncertainty comes from refitting redrawn points: each moves within its own interval, which contains items
+and seeds, and the part that comes from the test items moves all sizes together, since all answer the same items. It
+never reaches further than EXTRAPOLATION times the largest size that was trained, and says None with a reason where the
+points cannot tell.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from tsugiki.measure.stats import Estimate
+from tsugiki.measure.intervals import number_groups, spread
+from tsugiki.measure.stats import Estimate, Groups, Scores
 
 FEWEST_SIZES = 3
 EXTRAPOLATION = 10
@@ -32,6 +34,7 @@ Floats = NDArray[np.float64]
 class Point:
     n: int  # training examples
     quality: Estimate
+    scores: Scores | None = None  # per seed and test item; without them sizes move independently
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,10 @@ class Curve:
         }
 
 
-def fit_curve(method: str, points: Sequence[Point], *, confidence: float, seed: int = 0) -> Curve:
-    """`confidence` is that of the points' intervals."""
+def fit_curve(
+    method: str, points: Sequence[Point], *, confidence: float, groups: Groups = None, seed: int = 0
+) -> Curve:
+    """`confidence` is that of the points' intervals; `groups` are those of the test items."""
     ordered = tuple(sorted(points, key=lambda point: point.n))
     sizes = np.array([point.n for point in ordered], dtype=np.float64)
     if len(set(sizes)) < FEWEST_SIZES:
@@ -87,11 +92,32 @@ def fit_curve(method: str, points: Sequence[Point], *, confidence: float, seed: 
     errors = np.array([1 - point.quality.value for point in ordered])
     reach = 2 * float(stats.norm.isf((1 - confidence) / 2))
     spreads = np.array([max(point.quality.high - point.quality.low, 1e-6) / reach for point in ordered])
-    rng = np.random.default_rng(seed)
-    redrawn = np.clip(rng.normal(errors, spreads, (REDRAWS, len(errors))), 0, 1)
+    redrawn = np.clip(errors + spreads * _deviates(ordered, groups, seed), 0, 1)
     fits = _fit_all(sizes, np.vstack([errors, redrawn]), 1 / spreads**2)
     floor, scale, exponent = map(float, fits[0])
     return Curve(method, ordered, Fit(floor, scale, exponent, fits[1:]), None)
+
+
+def _deviates(points: Sequence[Point], groups: Groups, seed: int) -> Floats:
+    """(redraw, point) of standard deviates: what the test items contribute is drawn for all points at once."""
+    rng = np.random.default_rng(seed)
+    alone = rng.standard_normal((REDRAWS, len(points)))
+    tables = [np.asarray(point.scores, dtype=np.float64) for point in points if point.scores is not None]
+    if len(tables) < len(points):
+        return alone
+    clusters = number_groups(groups, tables[0].shape[1])
+    count = int(clusters.max()) + 1
+    drawn = rng.multinomial(count, np.full(count, 1 / count), REDRAWS)  # how often each item or group is drawn
+    sizes = drawn @ np.bincount(clusters, minlength=count)
+    for place, table in enumerate(tables):
+        items = table.mean(axis=0)
+        sampling = spread(items, clusters, (table,))
+        if sampling.items == 0:
+            continue
+        means = drawn @ np.bincount(clusters, items - items.mean(), count) / sizes
+        share = sampling.items / sampling.total
+        alone[:, place] = np.sqrt(share) * -means / means.std() + np.sqrt(1 - share) * alone[:, place]
+    return alone
 
 
 def least_data(curve: Curve, target: float, *, confidence: float) -> tuple[LeastData | None, str | None]:

@@ -4,7 +4,8 @@ Called by stats.py and metrics.py only; nothing here knows what a metric, a meth
 
 Right/wrong scores get score intervals (Wilson for a mean, Tango for a paired difference), which hold their coverage
 for 30 items and near 0 and 1, where a bootstrap does not and where a sample of equal values has no spread to resample.
-Graded scores get the BCa bootstrap over items, or over groups of items. Seeds enter through the variance components of
+Graded scores get the BCa bootstrap over items, or over groups of items, stretched by Student's critical value over the
+normal one, without which it covers too little where items are few. Seeds enter through the variance components of
 the crossed design seeds x items: a score interval shrinks or grows with the effective number of items, a bootstrap
 interval is stretched. Three seeds say little about the variance between seeds, so the critical value is then Student's
 with Satterthwaite's degrees of freedom. Resampling three seeds with replacement would understate their variance by a
@@ -16,7 +17,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,7 +125,7 @@ def _tango_statistic(wins: float, losses: float, n: float, delta: float) -> floa
 def bca(
     data: tuple[NDArray[np.generic], ...], statistic: Statistic, value: float, sampling: Spread, seed: int
 ) -> tuple[IntervalAt, str]:
-    """Bootstrap over items or groups (the entries of `data`, drawn together), stretched for the seeds.
+    """Bootstrap over items or groups (the entries of `data`, drawn together), stretched for few items and for seeds.
 
     The resamples are drawn once, for all confidences. Where BCa has no answer the percentiles are taken, and named so.
     """
@@ -141,6 +142,7 @@ def bca(
     usable = math.isfinite(resample("BCa", 0.95, drawn).confidence_interval.low)  # type: ignore[attr-defined]
     method = "BCa" if usable else "percentile"
     widening = math.sqrt(sampling.total / sampling.items)
+    sampling = replace(sampling, freedom=min(sampling.freedom, len(data[0]) - 1))
 
     def at(confidence: float) -> Bounds:
         found = resample(method, confidence, drawn).confidence_interval  # type: ignore[attr-defined]

@@ -15,9 +15,18 @@ from tsugiki.measure.intervals import Floats, Spread, bca, number_groups, wilson
 from tsugiki.measure.stats import FEWEST_UNITS, Estimate, Groups, named
 
 
-def macro_f1(predictions: Sequence[str], references: Sequence[str]) -> float:
-    tables = _tables([predictions], references, np.zeros(len(references), dtype=np.intp))
-    return float(_value(tables.sum(axis=0)))
+def macro_f1_shares(predictions: Sequence[str], references: Sequence[str]) -> list[float]:
+    """One value per item, whose mean is macro-F1 exactly, and whose spread is its spread to first order.
+
+    The influence of each item (Hampel, JASA 69, 1974) on the mean of 2 found / (asked for + answered) over the classes,
+    around macro-F1 itself. A share may be negative, or above 1 where its class is rare.
+    """
+    tables = _tables([predictions], references, np.arange(len(references)))[:, 0]  # (item, class, kind)
+    found, occurrences = tables[..., 0], tables[..., 1] + tables[..., 2]
+    total = occurrences.sum(axis=0)  # of each class; at least 1, since the reference asks for it
+    f1 = 2 * found.sum(axis=0) / total
+    influence = len(references) * ((2 * found - f1 * occurrences) / total).mean(axis=1)
+    return [float(share) for share in f1.mean() + influence]
 
 
 def macro_f1_estimate(

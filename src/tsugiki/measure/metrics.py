@@ -4,10 +4,9 @@ Called by work/ on plain texts; it never sees a model. In both texts width is fo
 runs of white space made one space: full-width letters or a trailing line break are no mistakes. Case counts, and so
 does everything else: 102 is a mistake for 10².
 
-`score` gives every metric per item, which is what paired comparisons use. The mean of these is the reported number,
-except for macro_f1: its per-item score is exact match, and macro-F1 itself is a property of the whole test set
-(`corpus_value`, interval by resampling items). So two methods are *compared* by right answers and *reported* by
-macro-F1; no per-item share of a macro-F1 exists whose mean it would be.
+`score` gives every metric per item. The mean of these is the reported number, except for macro_f1, which is a property
+of the whole test set: an item's score is exact match there, and what paired comparisons use is each item's share
+(`comparable_scores`), so that two methods are compared by the number that is reported.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from sacrebleu.metrics import CHRF
 
 from tsugiki.config import MetricName
 from tsugiki.errors import DataError
-from tsugiki.measure.macro_f1 import macro_f1, macro_f1_estimate
+from tsugiki.measure.macro_f1 import macro_f1_estimate, macro_f1_shares
 from tsugiki.measure.stats import Estimate, Groups, mean_with_interval
 from tsugiki.width import folded
 
@@ -64,13 +63,13 @@ def scores_of(metric: MetricName, predictions: Sequence[str], references: Sequen
     return [score(metric, prediction, reference) for prediction, reference in zip(predictions, references, strict=True)]
 
 
-def corpus_value(metric: MetricName, predictions: Sequence[str], references: Sequence[str]) -> float | None:
-    """The reported number of one seed without an interval; None for no items."""
-    if not references:
-        return None
-    if metric == "macro_f1":
-        return macro_f1([normalised(answer) for answer in predictions], [normalised(text) for text in references])
-    return sum(scores_of(metric, predictions, references)) / len(references)
+def comparable_scores(metric: MetricName, predictions: Sequence[str], references: Sequence[str]) -> list[float]:
+    """Per-item values of one seed whose mean is the reported number."""
+    if metric == "macro_f1" and references:
+        return macro_f1_shares(
+            [normalised(answer) for answer in predictions], [normalised(text) for text in references]
+        )
+    return scores_of(metric, predictions, references)
 
 
 def normalised(text: str) -> str:

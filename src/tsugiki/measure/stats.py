@@ -1,8 +1,9 @@
 """Numbers with their intervals, and paired comparisons on the same test items.
 
-Called by metrics.py, curve.py and work/. Scores are sequences of floats in [0, 1], one per test item, one sequence per
-training seed; a reference without training has one. Too few items, or a score that is not a number, gives None: never
-0, and never an interval without width. It never decides anything; work/verdict.py does.
+Called by metrics.py, curve.py and work/. Scores are sequences of floats, one per test item, one sequence per training
+seed, whose mean is the number that is reported (metrics.comparable_scores); a reference without training has one. Too
+few items, or a score that is not a number, gives None: never 0, and never an interval without width. It never decides
+anything; work/verdict.py does.
 """
 
 from __future__ import annotations
@@ -66,10 +67,11 @@ class NonInferiority:
     """`holds`: True = surely not worse by the margin, False = surely worse by more than it, None = cannot tell.
 
     `difference` is ours minus theirs with a two-sided interval; `holds` rests on the one-sided bound at the same
-    confidence; `p` is that of "worse by the margin or more".
+    confidence, `bound`; `p` is that of "worse by the margin or more".
     """
 
     difference: Estimate
+    bound: float
     margin: float
     holds: bool | None
     p: float
@@ -128,10 +130,13 @@ def superiority(ours: Scores, theirs: Scores, *, groups: Groups = None, seed: in
     if pair.binary and pair.seeds == 1 and _count(pair.clusters) == pair.n:
         return mcnemar(ours[0], theirs[0]).mid_p
     flipped = _flip(np.bincount(pair.clusters, pair.differences).astype(np.float64), seed)
-    if pair.seeds == 1:
+    sampling = pair.spread
+    if pair.seeds == 1 or sampling.total == 0:
         return flipped
-    deviate = float(stats.norm.isf(flipped / 2)) * math.sqrt(pair.spread.items / pair.spread.total)
-    return min(1.0, 2 * float(stats.t.sf(deviate, pair.spread.freedom)))
+    deviate = float(stats.norm.isf(flipped / 2)) * math.sqrt(sampling.items / sampling.total)
+    if sampling.items == 0:  # all items differ alike: what is left to doubt is the seeds
+        deviate = abs(pair.value) / math.sqrt(sampling.total)
+    return min(1.0, 2 * float(stats.t.sf(deviate, sampling.freedom)))
 
 
 def non_inferiority(
@@ -143,7 +148,8 @@ def non_inferiority(
     at, method = _difference_interval(pair, seed)
     p = level_at(at, -margin)
     holds = True if p <= 1 - confidence else False if p >= confidence else None
-    return NonInferiority(pair.estimate(at, confidence, method), margin, holds, p)
+    bound = max(-1.0, at(2 * confidence - 1)[0])
+    return NonInferiority(pair.estimate(at, confidence, method), bound, margin, holds, p)
 
 
 def holm(pvalues: Sequence[float]) -> list[float]:
@@ -180,21 +186,30 @@ def needed_n(
     if pair is None:
         return None
     value = min(pair.value, 0.0) if threshold < 0 else pair.value
-    variance = pair.spread.items * pair.n or 1 - 0.05 ** (1 / pair.n)  # no spread seen: the rule of three
-    size = ((value - threshold) / _reach(confidence, sides, power)) ** 2 - pair.spread.seeds
-    return _items(variance, size, _count(pair.clusters) - 1)
+    reach = (value - threshold) / _errors_apart(confidence, sides, power)
+    return _until(reach, pair.spread, pair.n, pair.clusters)
 
 
-def needed_n_at(estimate: Estimate, threshold: float, *, confidence: float, power: float = 0.8) -> int | None:
-    """The same for one reported number against a criterion; `estimate` must have been made at this confidence."""
-    error = (estimate.high - estimate.low) / (2 * float(stats.norm.isf((1 - confidence) / 2)))
-    size = ((estimate.value - threshold) / _reach(confidence, 2, power)) ** 2
-    return _items(error**2 * estimate.n, size, estimate.n - 1)
+def needed_n_alone(
+    scores: Scores, threshold: float, *, confidence: float, power: float = 0.8, groups: Groups = None
+) -> int | None:
+    """The same for one reported number against a criterion."""
+    table = _table(scores)
+    if table is None or not _enough(clusters := number_groups(groups, table.shape[1])):
+        return None
+    reach = (float(table.mean()) - threshold) / _errors_apart(confidence, 2, power)
+    return _until(reach, spread(table.mean(axis=0), clusters, (table,)), table.shape[1], clusters)
 
 
-def _reach(confidence: float, sides: int, power: float) -> float:
+def _errors_apart(confidence: float, sides: int, power: float) -> float:
     """Standard errors between the threshold and a truth that is found with this power."""
     return float(stats.norm.isf((1 - confidence) / sides) + stats.norm.ppf(power))
+
+
+def _until(reach: float, sampling: Spread, n: int, clusters: NDArray[np.intp]) -> int | None:
+    """Items until the standard error is down to `reach`; more items do not make what the seeds add any smaller."""
+    variance = sampling.items * n or 1 - 0.05 ** (1 / n)  # no spread seen: the rule of three
+    return _items(variance, reach**2 - sampling.seeds, _count(clusters) - 1)
 
 
 def _items(variance: float, largest: float, freedom: int) -> int | None:
@@ -248,15 +263,11 @@ def _pair(ours: Scores, theirs: Scores, groups: Groups) -> _Pair | None:
 
 
 def _table(scores: Scores) -> Floats | None:
-    """(seeds, items), or None where a score is missing or not a number. A score outside [0, 1] is our own bug."""
+    """(seeds, items), or None where a score is missing or not a number."""
     if not scores or len({len(row) for row in scores}) > 1:
         return None
     table = np.asarray(scores, dtype=np.float64)
-    if table.size == 0 or not np.isfinite(table).all():
-        return None
-    if table.min() < 0 or table.max() > 1:
-        raise ValueError(f"scores lie between 0 and 1, got {table.min():g} to {table.max():g}")
-    return table
+    return table if table.size > 0 and np.isfinite(table).all() else None
 
 
 def _mean_interval(table: Floats, clusters: NDArray[np.intp], seed: int) -> tuple[IntervalAt, str]:

@@ -79,6 +79,8 @@ def _of_quality(card: Card) -> Iterator[Risk]:
         yield _risk(card, "high", "few_test", test=card["task"]["test"], metric=metric, width=width)
     references = {entry["name"]: entry["quality"]["estimate"] for entry in card["reference"]}
     kshot, majority = references.get("k-shot"), references.get("majority")
+    if "beats_reference" in _codes(card):  # shown item by item, which is surer than two intervals side by side
+        return
     if kshot is not None and kshot >= low:
         yield _risk(card, "high", "kshot_close", kshot=kshot, low=low)
     if majority is not None and majority >= low:
@@ -133,6 +135,8 @@ def _of_data(card: Card) -> Iterator[Risk]:
         count = len({found["row"] for found in sensitive})
         yield _risk(card, "high", "personal_data", count=count, kinds=", ".join(kinds))
     concerns = {concern["kind"]: len(concern["rows"]) for concern in check.get("concerns", ())}
+    if concerns.get("crossing"):
+        yield _risk(card, "high", "crossing", count=concerns["crossing"], test=card["task"]["test"])
     for kind, key in (("contradiction", "contradictions"), ("near-duplicate", "near_duplicates")):
         if concerns.get(kind):
             yield _risk(card, "watch", key, count=concerns[kind])
@@ -151,8 +155,10 @@ def _if_adopt(card: Card) -> Iterator[Step]:
     quality = subject(card)["quality"]["estimate"]
     if reviewer := card.get("study", {}).get("reviewer"):
         yield "review", {"reviewer": reviewer}
-    if quality is not None:
+    if quality is not None and card["task"]["metric"] == "exact_match":
         yield "pilot", {"wrong": (1 - quality) * 100}
+    elif quality is not None:
+        yield "pilot_scored", {"metric": _metric(card), "quality": quality}
     yield from _fact_steps(card)
     if (merged := _per_token(subject(card), "merged")) is not None:
         yield "merge", {"merged": merged}
@@ -192,10 +198,19 @@ def _if_undecidable(card: Card) -> Iterator[Step]:
     needed = card["verdict"]["needed_examples"]
     if needed is not None:
         yield "collect", {"needed": needed, "used": card["data"]["used"]}
+    elif card["verdict"].get("code") == "nothing_to_judge":
+        yield "finish_trials", {}
+    elif "no_number_decides" in _codes(card):
+        yield "measure_missing", {}
     else:
-        yield "collect_unknown", {"test": card["task"]["test"]}
+        yield "another_lever", {}
     yield "keep_criteria", {}
     yield "status_quo", {}
+
+
+def _codes(card: Card) -> set[str]:
+    """Of the reasons of the verdict."""
+    return {reason["code"] for reason in card["verdict"].get("codes", ())}
 
 
 def _fact_steps(card: Card) -> Iterator[Step]:

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tsugiki.config import PlanSpec, Recipe
 from tsugiki.data.check import Findings
@@ -21,11 +21,13 @@ from tsugiki.engine.attach import attach
 from tsugiki.engine.base import Base, BaseSpec, live_weights_digest, load_base
 from tsugiki.engine.train import train
 from tsugiki.errors import UsageError
+from tsugiki.files import make_folder
+from tsugiki.work.assess import answer_shape
 from tsugiki.work.fit import manifest, plan_for, prove_untouched, step_events
 from tsugiki.work.orders import held_for
 from tsugiki.work.prepare import SPLIT_SEED, DataSpec, blaming_length, checked, read_source, usable_findings
 from tsugiki.work.spec import Template
-from tsugiki.work.task import Emit, Task, render_for, token_lengths, tokens
+from tsugiki.work.task import Emit, Task, render_for, template_for, token_lengths, tokens
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Adaptation:
     base: str
     plan: PlanSpec
     recipe: Recipe
-    template: Template
+    template: Template | Literal["auto"]
     dev_share: float
 
 
@@ -47,17 +49,19 @@ def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
             f"{wanted.plan.method} trains weights in full, and a base in {wanted.recipe.quantize} holds none.",
             fix="Take --method lora or adapter, or --quantize none.",
         )
+    make_folder(out.parent, "--out")
     source = read_source(wanted.data)
     emit({"event": "reading", "sentence": source.guess.sentence})
     usable = usable_findings(source)
     _parts(usable, wanted.dev_share)  # what cannot be split is refused before a base is loaded
     emit({"event": "phase", "phase": "load"})
     base = load_base(BaseSpec(wanted.base, precision=wanted.recipe.precision, quantize=wanted.recipe.quantize))
-    lengths = token_lengths(base.tokenizer, render_for(base, wanted.template), usable.examples)
+    template = template_for(base.tokenizer, usable.examples) if wanted.template == "auto" else wanted.template
+    lengths = token_lengths(base.tokenizer, render_for(base, template), usable.examples)
     findings = checked(source, usable.examples, lengths, wanted.recipe.max_length)
     with blaming_length(lengths, wanted.recipe.max_length):
         learned, held_back = _parts(findings, wanted.dev_share)
-    task = _task(base, wanted, learned, held_back)
+    task = _task(base, wanted.recipe, template, learned, held_back)
     before = live_weights_digest(base)
     plan, plan_spec = plan_for(task, wanted.plan, wanted.recipe)
     trainable = attach(base, plan, seed=wanted.recipe.seed)
@@ -66,7 +70,8 @@ def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
         trainable, task.train_set, task.dev_set, wanted.recipe, on_step=step_events(emit), checkpoint=checkpoint
     )
     prove_untouched(base, before)
-    about = manifest(learned, wanted.recipe, wanted.template, source.table.digest)
+    shape = answer_shape(base.tokenizer, learned)
+    about = manifest(learned, held_back, wanted.recipe, template, source.table.digest, shape)
     size = save_adapter(trainable, out, {**about, "training": asdict(found)})
     shutil.rmtree(checkpoint, ignore_errors=True)
     return {
@@ -94,13 +99,15 @@ def _parts(findings: Findings, dev_share: float) -> tuple[tuple[Example, ...], t
     return (*parts.train, *parts.dev), parts.test
 
 
-def _task(base: Base, wanted: Adaptation, learned: Sequence[Example], held_back: Sequence[Example]) -> Task:
-    rendered = render_for(base, wanted.template)
+def _task(
+    base: Base, recipe: Recipe, template: Template, learned: Sequence[Example], held_back: Sequence[Example]
+) -> Task:
+    rendered = render_for(base, template)
     return Task(
         base=base,
         rendered=rendered,
         train=tuple(learned),
         test=(),
-        train_set=tokens(base, rendered, learned, wanted.recipe),
-        dev_set=tokens(base, rendered, held_back, wanted.recipe),
+        train_set=tokens(base, rendered, learned, recipe),
+        dev_set=tokens(base, rendered, held_back, recipe),
     )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tsugiki.config import MethodName
+from tsugiki.data.sensitive import masked
 from tsugiki.errors import StudyError
 from tsugiki.files import write_bytes, write_text
 from tsugiki.measure.curve import Point, fit_curve
@@ -30,6 +31,7 @@ from tsugiki.work.summary import (
     per_item,
     quality_json,
     retention_of,
+    scores_by_seed,
 )
 from tsugiki.work.verdict import Measured, StudyNumbers, Verdict, decide
 
@@ -123,13 +125,13 @@ def _curve(evidence: Evidence, methods: Mapping[MethodName, Measured]) -> Card |
         done = evidence.done([trial for trial in trials if trial.rows == size])
         found = estimate(evidence, [answers_of(one) for one in done]) if done else None
         if found is not None:
-            points.append(Point(size, found))
+            points.append(Point(size, found, scores_by_seed(evidence, done)))
     whole = methods.get(method)
     if not points or whole is None or whole.quality is None:
         return None
-    points.append(Point(len(evidence.train), whole.quality))
+    points.append(Point(len(evidence.train), whole.quality, whole.scores))
     criteria = evidence.criteria
-    curve = fit_curve(method, points, confidence=criteria.confidence)
+    curve = fit_curve(method, points, confidence=criteria.confidence, groups=evidence.groups)
     card = curve.as_json(criteria.metric, criteria.success, confidence=criteria.confidence)
     if curve.fit is not None:
         sizes = np.geomspace(points[0].n, 2 * points[-1].n, CURVE_POINTS).round().astype(int)
@@ -223,7 +225,10 @@ def _provenance(evidence: Evidence) -> dict[str, list[str]]:
 
 
 def _examples(evidence: Evidence, verdict: Verdict) -> list[Card]:
-    """A few test rows with the answers of the base and of the method in question, of every kind there is."""
+    """A few test rows with the answers of the base and of the method in question, of every kind there is.
+
+    Personal data and secrets that are noticed in them are masked: a scorecard travels further than its data.
+    """
     trial = evidence.result("reference")
     done = evidence.done(evidence.finals(verdict.candidate)) if verdict.candidate else []
     if trial is None or not done or verdict.candidate is None:
@@ -233,9 +238,9 @@ def _examples(evidence: Evidence, verdict: Verdict) -> list[Card]:
     return [
         {
             "row": evidence.test[place].row,
-            "prompt": evidence.test[place].prompt,
-            "reference": evidence.test[place].completion,
-            "answers": {name: texts[place] for name, texts in answers.items()},
+            "prompt": masked(evidence.test[place].prompt),
+            "reference": masked(evidence.test[place].completion),
+            "answers": {name: masked(texts[place]) for name, texts in answers.items()},
             "scores": {name: values[place] for name, values in scores.items()},
         }
         for place in _telling(scores["base"], scores[verdict.candidate])

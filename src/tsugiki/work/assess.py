@@ -6,7 +6,7 @@ so they are stored with their row numbers; nothing here picks, weights or leaves
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, get_args
@@ -26,32 +26,39 @@ GENERAL_TOKENS = 2000  # per language: before and after are compared on the same
 
 @dataclass(frozen=True)
 class AnswerShape:
-    """What the training completions say about an answer: how long it may be, and where it ends."""
+    """What the training completions say about an answer: how long it may be, and what it never goes on behind."""
 
     max_new_tokens: int
-    end: Callable[[str], str]
+    separator: str | None  # the end of a line or of a paragraph; None: an answer may hold anything
+
+    def end(self, text: str) -> str:
+        """The answer alone; what stands behind the separator was never asked for."""
+        text = text.strip()
+        return text if self.separator is None else text.partition(self.separator)[0].strip()
+
+    def done(self, text: str) -> bool:
+        """Whether nothing that may still come can change `end`."""
+        return self.separator is not None and self.separator in text.lstrip()
 
 
 def answer_shape(tokenizer: Any, train: Sequence[Example]) -> AnswerShape:
     """The same for every model that is compared, so that a base that talks on is not punished for it."""
     longest = max(len(completion_ids(tokenizer, example.completion)) for example in train)
     completions = [example.completion.strip() for example in train]
-    end = first_line if not any("\n" in text for text in completions) else str.strip
-    if end is str.strip and not any("\n\n" in text for text in completions):
-        end = first_paragraph
-    return AnswerShape(longest + SPARE_TOKENS, end)
-
-
-def first_line(answer: str) -> str:
-    return answer.strip().partition("\n")[0].strip()
-
-
-def first_paragraph(answer: str) -> str:
-    return answer.strip().partition("\n\n")[0].strip()
+    separators = (end for end in ("\n", "\n\n") if not any(end in text for text in completions))
+    return AnswerShape(longest + SPARE_TOKENS, next(separators, None))
 
 
 def answer_all(model: Any, tokenizer: Any, prompts: Sequence[str], shape: AnswerShape) -> list[str]:
-    raw = generate(model, tokenizer, prompts, max_new_tokens=shape.max_new_tokens, batch_size=GENERATION_BATCH)
+    """A model that talks on behind its answer is cut off there: what it costs to go on is saved."""
+    raw = generate(
+        model,
+        tokenizer,
+        prompts,
+        max_new_tokens=shape.max_new_tokens,
+        batch_size=GENERATION_BATCH,
+        done=shape.done,
+    )
     return [shape.end(answer) for answer in raw]
 
 

@@ -1,31 +1,34 @@
 """A short look at the machine: what a step, an evaluation, a checkpoint and a change of adapters take per method.
 
-Runs as a process of its own (`trial`) after the reference trial and before the study is designed. Its numbers plan the
-budget (`design.calibration_of`) and serve nothing else.
+Runs as a process of its own (`trial`), in a study after the reference trial and before the design, whose budget it
+plans (`design.calibration_of`), and for `tsugiki estimate --measure`, whose memory estimate it corrects.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tsugiki.config import PlanSpec
+from tsugiki.config import PlanSpec, Recipe
 from tsugiki.engine.attach import attach
-from tsugiki.engine.batches import Encoded
-from tsugiki.engine.device import release_memory
+from tsugiki.engine.base import load_config
+from tsugiki.engine.batches import Encoded, batch_order
+from tsugiki.engine.device import release_memory, tokens_per_pass
+from tsugiki.engine.footprint import Workload, estimate_footprint
 from tsugiki.engine.generate import timed_generation
 from tsugiki.engine.loss import mean_loss
 from tsugiki.engine.train import train
 from tsugiki.errors import DoesNotFit
-from tsugiki.work.fit import plan_for
+from tsugiki.work.fit import meter_for, plan_for
 from tsugiki.work.orders import held_for
 from tsugiki.work.spec import TrialSpec, scratch_folder
 from tsugiki.work.speed import BATCHES, NEW_TOKENS, RUNS
 from tsugiki.work.task import Emit, Task, open_task
 
-STEPS = 5  # the first warms up, the fourth ends with a checkpoint, the fifth with an evaluation
+STEPS = 4  # the first warms up, the third ends with a checkpoint, the fourth with an evaluation
 SAMPLE_TOKENS = 3
 
 
@@ -35,18 +38,25 @@ def calibrate(spec: TrialSpec, study: Path, emit: Emit) -> dict[str, Any]:
     assert task is not None
     opened = time.perf_counter()
     dev_loss, latency = _dev_loss(task, spec), _latency(task)
-    methods: dict[str, dict[str, float]] = {}
+    meter = meter_for(task.base)
+    methods: dict[str, dict[str, Any]] = {}
     unfit: dict[str, dict[str, str]] = {}
     for plan in sorted(spec.plans, key=lambda plan: held_for(plan.method, spec.recipe) != spec.recipe):
         emit({"event": "phase", "phase": f"calibrate {plan.method}"})
         scratch = scratch_folder(study, spec.id) / plan.method
+        release_memory()
         try:
             if task is None or held_for(plan.method, spec.recipe).quantize != task.base.spec.quantize:
                 task = None  # two bases at once may not fit
                 release_memory()
                 recipe = held_for(plan.method, spec.recipe)
                 task = open_task(spec.model_copy(update={"recipe": recipe}), study, emit)
-            methods[plan.method] = _method(task, plan, spec, scratch)
+            with meter.phase(plan.method):
+                methods[plan.method] = _method(task, plan, spec, scratch)
+            methods[plan.method]["memory"] = {
+                "estimated_bytes": _estimated(task, plan, spec.recipe),
+                "measured_bytes": meter.phases[plan.method].peak_memory_bytes,
+            }
         except DoesNotFit as error:
             unfit[plan.method] = {"reason": error.problem, "fix": error.fix}
         shutil.rmtree(scratch, ignore_errors=True)
@@ -77,7 +87,21 @@ def _latency(task: Task) -> float:
     return total
 
 
-def _method(task: Task, wanted: PlanSpec, spec: TrialSpec, scratch: Path) -> dict[str, float]:
+def _estimated(task: Task, plan: PlanSpec, recipe: Recipe) -> int:
+    """What training on the very rows of these steps was expected to take."""
+    train_set = task.train_set
+    steps = islice(batch_order(train_set, batch_size=recipe.batch_size, seed=recipe.seed), STEPS)
+    longest = max(train_set.length(row) for rows in steps for row in rows)
+    resolved = held_for(plan.method, recipe).model_copy(
+        update={"micro_tokens": tokens_per_pass(recipe.micro_tokens, task.base.device)}
+    )
+    work = Workload(longest_example=longest, longest_prompt=longest, max_new_tokens=1)
+    config, on_gpu = load_config(task.base.folder), task.base.device.type == "cuda"
+    found = estimate_footprint(config, plan, resolved, work, dtype=task.base.dtype, on_gpu=on_gpu)
+    return next(phase.total for phase in found.phases if phase.name == "train")
+
+
+def _method(task: Task, wanted: PlanSpec, spec: TrialSpec, scratch: Path) -> dict[str, Any]:
     started = time.perf_counter()
     plan, _ = plan_for(task, wanted, spec.recipe)
     planned = time.perf_counter()
@@ -85,23 +109,24 @@ def _method(task: Task, wanted: PlanSpec, spec: TrialSpec, scratch: Path) -> dic
     attached = time.perf_counter()
     recipe = spec.recipe.model_copy(update={"max_steps": STEPS, "evaluations": 1, "checkpoint_every": STEPS - 1})
     one_row = Encoded(task.dev_set.prompts[:1], task.dev_set.completions[:1])
-    ends: list[float] = []
+    heard: list[tuple[float, int]] = []
     try:
         train(
             trainable,
             task.train_set,
             one_row,
             recipe,
-            on_step=lambda _: ends.append(time.perf_counter()),
+            on_step=lambda step: heard.append((time.perf_counter(), step.tokens)),
             checkpoint=scratch,
         )
     finally:
         trainable.detach()
-    step = (ends[2] - ends[0]) / 2
+    (first, _), (second, tokens), (third, kept_tokens), (fourth, last_tokens) = heard
+    per_token = (second - first) / tokens
     return {
         "plan": planned - started,
         "attach": attached - planned,
-        "step": step,
-        "checkpoint": max(0.0, ends[3] - ends[2] - step),
-        "keep_best": max(0.0, ends[4] - ends[3] - step),
+        "step": per_token * recipe.batch_size * task.train_set.tokens / len(task.train_set),
+        "checkpoint": max(0.0, third - second - per_token * kept_tokens),
+        "keep_best": max(0.0, fourth - third - per_token * last_tokens),
     }

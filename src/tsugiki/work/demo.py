@@ -18,10 +18,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tsugiki.config import Criteria, Design, Intake, LanguageName
+from tsugiki.config import Criteria, Design, Intake, LanguageName, Recipe
 from tsugiki.errors import DataError
-from tsugiki.files import write_text
+from tsugiki.files import make_folder, write_text
 from tsugiki.fingerprint import digest_bytes
+from tsugiki.work.prepare import DataSpec
+from tsugiki.work.study import Study
 
 # The families with 30 rules or more, less three that have no subject of their own: Pylint and refurb overlap with the
 # others, and ruff's own rules are a mixture.
@@ -43,18 +45,30 @@ KANJI_WITH_KANA = re.compile(r"[一-鿿々ぁ-ん]{2,12}")
 KANA = re.compile(r"[ぁ-ん]")
 
 
-def demo_study(language: LanguageName, folder: Path) -> tuple[Path, str, Intake, Design]:
-    """Write the demonstration's data file into `folder`; return it with the base, the intake and the design."""
+def demo_study(language: LanguageName, folder: Path) -> Study:
+    """Write the demonstration's data file into `folder`; return the study of it.
+
+    More tokens per pass than the default: a seventh faster on two cores, for a few hundred megabytes more.
+    """
+    make_folder(folder, "--out")
+    rows: list[tuple[str, ...]]
     if language == "ja":
-        path = folder / "hyoki.csv"
-        _write(path, ("prompt", "completion", "group"), variant_rows())
-        return path, "gemma3-270m", _intake_ja(), _design(budget_minutes=20)
-    path = folder / "findings.csv"
-    _write(path, ("prompt", "completion"), finding_rows())
-    return path, "smollm2-135m", _intake_en(), _design(budget_minutes=8)
+        path, columns, rows = folder / "hyoki.csv", "prompt completion group", variant_rows()
+        base, intake, minutes = "gemma3-270m", _intake_ja(), 20
+    else:
+        path, columns, rows = folder / "findings.csv", "prompt completion", finding_rows()
+        base, intake, minutes = "smollm2-135m", _intake_en(), 8
+    _write(path, tuple(columns.split()), rows)
+    return Study(
+        data=DataSpec(path),
+        base=base,
+        intake=intake,
+        design=Design(seeds=3, curve_sizes=2, tries=1, budget_minutes=minutes, test_share=0.25, dev_share=0.15),
+        recipe=Recipe(micro_tokens=512),
+    )
 
 
-def finding_rows() -> list[tuple[str, str]]:
+def finding_rows() -> list[tuple[str, ...]]:
     """One row per distinct finding text of the installed ruff's catalogue, for the families in FAMILIES."""
     families: dict[str, set[str]] = defaultdict(set)
     for rule in catalogue():
@@ -75,7 +89,7 @@ def catalogue() -> list[dict[str, Any]]:
     return rules
 
 
-def variant_rows() -> list[tuple[str, str, str]]:
+def variant_rows() -> list[tuple[str, ...]]:
     """Katakana and okurigana variants of SudachiDict's common nouns with their standard form, half of each kind.
 
     Pairs that need the reader to know the kanji for a kana word are left out: no rule could be learned for them.
@@ -154,10 +168,6 @@ def _write(path: Path, header: tuple[str, ...], rows: Sequence[tuple[str, ...]])
     write_text(path, text.getvalue())
 
 
-def _design(*, budget_minutes: float) -> Design:
-    return Design(seeds=3, curve_sizes=2, tries=1, budget_minutes=budget_minutes, test_share=0.25, dev_share=0.15)
-
-
 def _intake_en() -> Intake:
     return Intake(
         purpose="Name the tool that reported a static-analysis finding, so that it reaches the team owning the tool.",
@@ -172,7 +182,7 @@ def _intake_ja() -> Intake:
     return Intake(
         purpose="技術文書の表記ゆれ(長音、ヴ、送り仮名)を標準表記にそろえ、校閲の手間を減らす。",
         owner="tsugiki デモ",
-        reviewer="この評価票の読み手",
+        reviewer="このスコアカードの読み手",
         criteria=Criteria(metric="exact_match", success=0.5, withdraw=0.2),
         language="ja",
     )

@@ -26,7 +26,8 @@ Measurement = Literal["retention", "retention_before", "latency", "change"]
 
 REFERENCE = "reference"  # the one trial without a method
 STEP_FLOOR = 60  # below this a few hundred rows are not learned at the usual rates
-FEWEST_STEPS = 300  # fewer than about 200 rows: count steps, not epochs (T-Few, papers.md section 10)
+FEWEST_STEPS = 300  # fewer than about 200 rows: count steps, not epochs (T-Few, arXiv 2205.05638)
+STEPS_PER_EVALUATION = 20  # a short run spends its time on steps; its dev loss falls until the end anyway
 SMALLEST_SIZE = 8  # a training set below one batch says nothing about the learning curve
 CHANGES = 16  # times that adapters are attached or detached while the change cost is measured
 KEPT_METHODS: tuple[MethodName, ...] = ("lora", "full")
@@ -171,6 +172,11 @@ def search_steps(steps: int) -> int:
     return max(STEP_FLOOR // 2, steps // 3)
 
 
+def evaluations_for(steps: int, asked: int) -> int:
+    """Dev losses during a run of `steps`: as many as asked for; in a short run one per 20 steps, and two at least."""
+    return min(asked, max(2, steps // STEPS_PER_EVALUATION))
+
+
 def curve_sizes(rows: int, count: int) -> tuple[int, ...]:
     """Up to `count` sizes below `rows`, each half of the next: n/8, n/4, n/2."""
     halves = (rows // 2**power for power in range(count, 0, -1))
@@ -197,7 +203,8 @@ class _Price:
     def _training(self, cost: Cost, steps: int) -> float:
         """An early stop saves time that is not counted on."""
         checkpoints = steps / self.recipe.checkpoint_every
-        return steps * cost.step + self.recipe.evaluations * cost.dev_loss + checkpoints * cost.checkpoint
+        evaluations = evaluations_for(steps, self.recipe.evaluations)
+        return steps * cost.step + evaluations * cost.dev_loss + checkpoints * cost.checkpoint
 
     def of(self, outline: _Outline) -> float:
         return sum(trial.seconds for trial in _trials(outline, self))

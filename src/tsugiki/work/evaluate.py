@@ -1,7 +1,8 @@
 """An adapter against its base on a data file: `tsugiki evaluate`.
 
-Runs in the process of the caller. Rows that the adapter was trained on are left out and counted, for quality on them
-says nothing. Both sides answer the same prompts with the same limits, and are compared item by item.
+Runs in the process of the caller. Rows whose prompts the adapter was trained on, or its checkpoint chosen by, are left
+out and counted, for quality on them says nothing. Both sides answer the same prompts with the same limits, and are
+compared item by item.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from tsugiki.data.shapes import Example
 from tsugiki.engine.adapter_files import load_adapter, read_manifest
 from tsugiki.engine.base import BaseSpec, load_base
 from tsugiki.errors import AdapterError, DataError
-from tsugiki.measure.metrics import quality, scores_of
+from tsugiki.measure.metrics import comparable_scores, quality
 from tsugiki.measure.stats import paired_difference, superiority, unmeasured
-from tsugiki.work.assess import answer_all, answer_shape, facts
+from tsugiki.work.assess import AnswerShape, answer_all, answer_shape, facts
+from tsugiki.work.examples import prompt_mark
 from tsugiki.work.prepare import DataSpec, Source, read_source
 from tsugiki.work.spec import Template
 from tsugiki.work.task import Emit, render_for
@@ -44,10 +46,12 @@ def evaluate_adapter(wanted: Evaluation, emit: Emit) -> dict[str, Any]:
     test, seen = _unseen(findings, source, about)
     emit({"event": "phase", "phase": "load"})
     held = about.get("quantize", "none")  # as it was trained: an adapter fits the weights that it has seen
-    base = load_base(BaseSpec(wanted.base or _base_name(wanted.adapter, about), quantize=held))
+    precision = about.get("recipe", {}).get("precision", "auto")
+    base = load_base(BaseSpec(wanted.base or _base_name(wanted.adapter, about), precision=precision, quantize=held))
     template: Template = about.get("template", "plain")
     rendered = render_for(base, template)
-    prompts, shape = [rendered(example) for example in test], answer_shape(base.tokenizer, test)
+    prompts = [rendered(example) for example in test]
+    shape = AnswerShape(**about["answer"]) if "answer" in about else answer_shape(base.tokenizer, test)
     emit({"event": "phase", "phase": "answer base"})
     before = answer_all(base.model, base.tokenizer, prompts, shape)
     trainable = load_adapter(base, wanted.adapter)
@@ -57,21 +61,22 @@ def evaluate_adapter(wanted: Evaluation, emit: Emit) -> dict[str, Any]:
         "adapter": str(wanted.adapter),
         "base": base.identity.name,
         "plan": trainable.plan.describe(),
-        "rows": {"tested": len(test), "trained_on": seen, "excluded": len(findings.excluded)},
+        "rows": {"tested": len(test), "seen": seen, "excluded": len(findings.excluded)},
         **_compared(wanted, findings, test, before, after),
     }
 
 
 def _unseen(findings: Findings, source: Source, about: Mapping[str, Any]) -> tuple[tuple[Example, ...], int]:
-    trained = set(about.get("train_rows", ())) if about.get("data_digest") == source.table.digest else set()
-    test = tuple(example for example in findings.examples if example.row not in trained)
+    marks, digest = set(about.get("seen", ())), about.get("data_digest", "")
+    test = tuple(example for example in findings.examples if prompt_mark(digest, example.prompt) not in marks)
+    seen = len(findings.examples) - len(test)
     if not test:
         raise DataError(
-            f"None of the {findings.rows} rows of {source.spec.path.name} can be used for a test: {len(trained)} were "
-            f"trained on, {len(findings.excluded)} are excluded.",
+            f"None of the {findings.rows} rows of {source.spec.path.name} can be used for a test: {seen} were seen in "
+            f"training, {len(findings.excluded)} are excluded.",
             fix="Pass rows that the adapter has not seen.",
         )
-    return test, len(findings.examples) - len(test)
+    return test, seen
 
 
 def _base_name(adapter: Path, about: Mapping[str, Any]) -> str:
@@ -92,7 +97,7 @@ def _compared(
         found = quality(wanted.metric, [answers], references, confidence=wanted.confidence, groups=groups)
         return unmeasured(wanted.metric, TOO_FEW, n=len(test)) if found is None else found.as_json(wanted.metric)
 
-    ours, theirs = (scores_of(wanted.metric, answers, references) for answers in (after, before))
+    ours, theirs = (comparable_scores(wanted.metric, answers, references) for answers in (after, before))
     difference = paired_difference([ours], [theirs], confidence=wanted.confidence, groups=groups)
     return {
         "quality": measured(after),

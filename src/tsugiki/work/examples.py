@@ -13,9 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tsugiki.data.keys import text_key
 from tsugiki.data.shapes import Example
 from tsugiki.errors import StudyError
 from tsugiki.files import write_text
+from tsugiki.fingerprint import digest_bytes
 
 Render = Callable[[Example], str]  # the text that the model sees before the completion
 SHOT_SEPARATOR = "\n\n"
@@ -40,6 +42,11 @@ def pairs(examples: Sequence[Example], render: Render) -> list[tuple[str, str]]:
     return [(render(example), example.completion) for example in examples]
 
 
+def prompt_mark(data_digest: str, prompt: str) -> str:
+    """By which a manifest says that a prompt was seen in training, without holding the prompt."""
+    return digest_bytes(f"{data_digest} {text_key(prompt)}".encode("utf-8", "surrogatepass"))[7:23]
+
+
 def shots(train: Sequence[Example], count: int, *, seed: int) -> tuple[Example, ...]:
     """The examples of the k-shot prompt: the same ones for every test item, so that the prompt is one decision."""
     chooser = random.Random(f"{seed}/shots")  # noqa: S311 - a choice, not a secret
@@ -47,16 +54,23 @@ def shots(train: Sequence[Example], count: int, *, seed: int) -> tuple[Example, 
 
 
 def with_shots(chosen: Sequence[Example], example: Example) -> Example:
-    """The example with solved ones before it: as earlier turns of the chat, and as text for the plain template."""
+    """The example with solved ones before it: as earlier turns of the chat, and as text for the plain template.
+
+    A chat has one system turn, at its head: that of the example itself, or else the first one of the solved ones.
+    """
     text = SHOT_SEPARATOR.join([*(shot.prompt + shot.completion for shot in chosen), example.prompt])
     turns: list[tuple[str, str]] = []
     for shot in chosen:
         turns += [*_turns(shot), ("assistant", shot.completion)]
-    return Example(example.row, text, example.completion, (*turns, *_turns(example)), example.group)
+    turns += _turns(example)
+    said = [turn for one in (example, *chosen) for turn in one.messages or () if turn[0] == "system"]
+    return Example(example.row, text, example.completion, (*said[:1], *turns), example.group)
 
 
-def _turns(example: Example) -> tuple[tuple[str, str], ...]:
-    return example.messages if example.messages is not None else (("user", example.prompt),)
+def _turns(example: Example) -> list[tuple[str, str]]:
+    """Without the system's."""
+    messages = example.messages if example.messages is not None else (("user", example.prompt),)
+    return [turn for turn in messages if turn[0] != "system"]
 
 
 def _example(value: dict[str, Any]) -> Example:

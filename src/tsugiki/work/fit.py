@@ -32,9 +32,10 @@ from tsugiki.errors import DoesNotFit, TrainingError
 from tsugiki.files import write_json
 from tsugiki.fingerprint import digest_file
 from tsugiki.measure.meter import Meter
-from tsugiki.work.assess import answer_all, answer_shape, general_losses, scored
+from tsugiki.work.assess import AnswerShape, answer_all, answer_shape, general_losses, scored
 from tsugiki.work.choose import best_try
-from tsugiki.work.prepare import read_check
+from tsugiki.work.examples import prompt_mark, read_examples
+from tsugiki.work.prepare import TRAIN, read_check
 from tsugiki.work.spec import Template, TrialSpec, adapter_folder, prefix_folder, scratch_folder
 from tsugiki.work.speed import change_cost, latencies
 from tsugiki.work.task import Emit, Task, open_task
@@ -70,7 +71,7 @@ def search_rate(spec: TrialSpec, study: Path, emit: Emit) -> Values:
 def train_and_measure(spec: TrialSpec, study: Path, emit: Emit) -> Values:
     task = open_task(spec, study, emit)
     base_before = live_weights_digest(task.base)
-    meter = Meter(device=_Cuda(task.base.device) if task.base.device.type == "cuda" else None)
+    meter = meter_for(task.base)
     with meter.phase("train"):
         plan, plan_spec = plan_for(task, spec.plan, spec.recipe)
         trainable = attach(task.base, plan, seed=spec.recipe.seed)
@@ -88,7 +89,7 @@ def train_and_measure(spec: TrialSpec, study: Path, emit: Emit) -> Values:
     folder = adapter_folder(study, spec.id)
     size = save_adapter(trainable, folder, _manifest(task, spec, study))
     emit({"event": "phase", "phase": "answer"})
-    shape, prompts = answer_shape(task.base.tokenizer, task.train), [task.rendered(example) for example in task.test]
+    shape, prompts = shape_of_study(task, study), [task.rendered(example) for example in task.test]
     with meter.phase("answer"):
         answers = answer_all(trainable.model, task.base.tokenizer, prompts, shape)
     values = _measured(task, trainable, spec, folder, emit)
@@ -121,6 +122,10 @@ def plan_for(task: Task, wanted: PlanSpec, recipe: Recipe) -> tuple[Plan, PlanSp
     """The plan on this base, and its spec with the blocks that 'auto' stands for; chosen on training rows only."""
     resolved = choose_blocks(task.base, task.train_set, wanted, micro_tokens=recipe.micro_tokens)
     return make_plan(task.base.model, resolved), resolved
+
+
+def meter_for(base: Base) -> Meter:
+    return Meter(device=_Cuda(base.device) if base.device.type == "cuda" else None)
 
 
 class _Cuda:
@@ -224,16 +229,34 @@ def _finished_tries(scratch: Path) -> list[Values]:
 def _manifest(task: Task, spec: TrialSpec, study: Path) -> Values:
     check = read_check(study)
     assert check is not None, "a trial without data"
-    return {**manifest(task.train, spec.recipe, spec.template, check["digest"]), "trial": spec.id}
+    dev = read_examples(study / spec.dev)
+    shape = shape_of_study(task, study)
+    return {**manifest(task.train, dev, spec.recipe, spec.template, check["digest"], shape), "trial": spec.id}
 
 
-def manifest(train: Sequence[Example], recipe: Recipe, template: Template, data_digest: str) -> Values:
-    """What the engine cannot know about an adapter: how it was trained, and on which rows of which file."""
+def shape_of_study(task: Task, study: Path) -> AnswerShape:
+    """From all training rows, also where a trial learns from a part of them: all sizes are judged alike."""
+    return answer_shape(task.base.tokenizer, read_examples(study / TRAIN))
+
+
+def manifest(
+    train: Sequence[Example],
+    dev: Sequence[Example],
+    recipe: Recipe,
+    template: Template,
+    data_digest: str,
+    shape: AnswerShape,
+) -> Values:
+    """What the engine cannot know about an adapter: how it was trained, on which rows of which file, and what its
+    answers look like. `seen` marks the prompts that trained it or chose its checkpoint.
+    """
     return {
         "recipe": recipe.model_dump(mode="json"),
         "template": template,
         "data_digest": data_digest,
         "train_rows": [example.row for example in train],
+        "seen": sorted({prompt_mark(data_digest, example.prompt) for example in (*train, *dev)}),
+        "answer": asdict(shape),
     }
 
 

@@ -16,7 +16,7 @@ import yaml
 
 from tsugiki.config import Intake, parse
 from tsugiki.errors import StudyError
-from tsugiki.files import write_text
+from tsugiki.files import make_folder, write_text
 from tsugiki.fingerprint import digest_json
 
 LOCK_SCHEMA = 1
@@ -31,7 +31,7 @@ def study_file(folder: Path) -> Path:
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
     """Hold the folder for this process. The operating system lets go when the process ends, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, "--out")
     with (folder / ".lock").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

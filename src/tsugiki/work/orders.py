@@ -13,7 +13,7 @@ from typing import Any
 
 from tsugiki.config import Design, MethodName, PlanSpec, Recipe
 from tsugiki.work.choose import chosen_rate, learning_rates
-from tsugiki.work.design import REFERENCE, Measurement, PlannedTrial
+from tsugiki.work.design import REFERENCE, Measurement, PlannedTrial, evaluations_for
 from tsugiki.work.prepare import ALL, TRAIN, subset_name
 from tsugiki.work.spec import CALIBRATION, INSPECTION, Template, TrialSpec, read_result
 
@@ -55,7 +55,9 @@ class Orders:
         if trial.method is None:
             return self.reference()
         plan = (self.plans[trial.method],)
-        recipe = held_for(trial.method, self.recipe).model_copy(update={"max_steps": trial.steps, "seed": trial.seed})
+        evaluations = evaluations_for(trial.steps, self.recipe.evaluations)
+        decided = {"max_steps": trial.steps, "seed": trial.seed, "evaluations": evaluations}
+        recipe = held_for(trial.method, self.recipe).model_copy(update=decided)
         if trial.kind == "search":
             rates = learning_rates(trial.method, trial.tries)
             return self._spec(trial.id, "search", plans=plan, recipe=recipe, learning_rates=rates)

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from tsugiki.config import Design, MetricName
-from tsugiki.data.check import Findings, Limits, check
+from tsugiki.data.check import Concern, Findings, Limits, check
 from tsugiki.data.keys import text_key
 from tsugiki.data.read import Table, read_table
+from tsugiki.data.rows import counted
 from tsugiki.data.shapes import Columns, Example, Guess, to_examples
 from tsugiki.data.split import Splits, nested_subsets, split, split_by_column
 from tsugiki.errors import DataError
@@ -28,6 +29,7 @@ ALL, TRAIN, DEV, TEST = "data/examples.jsonl", "data/train.jsonl", "data/dev.jso
 CHECK = "data/check.json"
 GROUP_COLUMN = "group"  # taken where a table has it and the user has named no other
 SPLIT_SEED = 0
+FEWEST_TEST_GROUPS = 5  # below which no interval is made (measure.stats.FEWEST_UNITS)
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def write_parts(source: Source, folder: Path, findings: Findings, splits: Splits
     write_json(
         folder / CHECK,
         {
-            **findings.as_json(),
+            **_after_split(findings, splits).as_json(),
             "reading": source.guess.sentence,
             "notes": list(source.table.notes),
             "digest": source.table.digest,
@@ -119,6 +121,15 @@ def write_parts(source: Source, folder: Path, findings: Findings, splits: Splits
             "train_groups": list(splits.train_groups),
         },
     )
+
+
+def _after_split(findings: Findings, splits: Splits) -> Findings:
+    """What was said of similar rows, as the user's own split has it."""
+    if not splits.crossing:
+        return findings
+    text = f"{counted(len(splits.crossing), 'test row')} nearly equal to rows outside the test part."
+    others = tuple(concern for concern in findings.concerns if concern.kind != "near-duplicate")
+    return replace(findings, concerns=(*others, Concern("crossing", text, splits.crossing)))
 
 
 def read_check(folder: Path) -> dict[str, Any] | None:
@@ -191,12 +202,28 @@ def blaming_length(lengths: Sequence[Sequence[int]], longest: int) -> Iterator[N
 def divided(source: Source, findings: Findings, design: Design) -> Splits:
     """The parts of a study; nothing is written yet."""
     if source.spec.split_column is not None:
-        return split_by_column(findings.examples, source.table.column(source.spec.split_column))
-    return split(
-        findings.examples,
-        findings.groups,
-        test_share=design.test_share,
-        dev_share=design.dev_share,
-        seed=SPLIT_SEED,
-        closed=findings.closed,
-    )
+        cells = source.table.column(source.spec.split_column)
+        splits = split_by_column(findings.examples, findings.groups, cells)
+    else:
+        splits = split(
+            findings.examples,
+            findings.groups,
+            test_share=design.test_share,
+            dev_share=design.dev_share,
+            seed=SPLIT_SEED,
+            closed=findings.closed,
+        )
+    _refuse_few_tests(findings, splits)
+    return splits
+
+
+def _refuse_few_tests(findings: Findings, splits: Splits) -> None:
+    """A study of fewer could only end without an interval, whatever it trains."""
+    group_of = {example.row: group for example, group in zip(findings.examples, findings.groups, strict=True)}
+    apart = len({group_of[example.row] for example in splits.test})
+    if apart < FEWEST_TEST_GROUPS:
+        raise DataError(
+            f"The test part has {counted(len(splits.test), 'row')} in {counted(apart, 'group')} that stay together, "
+            f"and at least {FEWEST_TEST_GROUPS} groups (or single rows) are needed to tell anything.",
+            fix="Add rows, raise --test-share, or choose a finer group column.",
+        )

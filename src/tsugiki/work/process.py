@@ -7,9 +7,11 @@ child watches a pipe that only this process holds open: when this process dies, 
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ def run_in_process(spec: TrialSpec, folder: Path, on_event: OnEvent) -> None:
     """Run the trial to its result file. Whatever becomes of the process, there is a result afterwards."""
     write_json(spec_path(folder, spec.id), spec.model_dump(mode="json"))
     result_path(folder, spec.id).unlink(missing_ok=True)  # a failure that is tried again, or another spec's
-    code = 0
+    code, started = 0, time.monotonic()
     for _ in range(ATTEMPTS):
         code = _one_process(spec, folder, on_event)
         found = read_result(folder, spec.id)
@@ -36,7 +38,8 @@ def run_in_process(spec: TrialSpec, folder: Path, on_event: OnEvent) -> None:
             return
         if code >= 0:  # it ended by itself without a result: our own bug, the same the next time
             break
-    write_result(folder, _without_result(spec, folder, code))
+    write_result(folder, {**_without_result(spec, folder, code), "wall_seconds": time.monotonic() - started})
+    _drop_checkpoints(spec, folder)
 
 
 def _one_process(spec: TrialSpec, folder: Path, on_event: OnEvent) -> int:
@@ -81,7 +84,9 @@ def _without_result(spec: TrialSpec, folder: Path, code: int) -> dict[str, Any]:
             spec,
             "does_not_fit",
             reason=f"The process was killed {ATTEMPTS} times, as the operating system does when memory runs out.",
-            fix="Close other programs, lower micro_tokens, or take a smaller base.",
+            fix="Close other programs and run the same command again, or start a new study with lower micro_tokens, "
+            "other methods or a smaller base.",
+            killed=True,
         )
     text = _log(spec, folder).read_text(encoding="utf-8", errors="replace").strip()
     ending = f"with signal {-code}" if code < 0 else f"with status {code}"
@@ -91,6 +96,13 @@ def _without_result(spec: TrialSpec, folder: Path, code: int) -> dict[str, Any]:
         reason=f"The process ended {ending} and left no result: {text[-LOG_TAIL:] or 'it said nothing'}",
         fix=f"Its whole output is in {_log(spec, folder).relative_to(folder).as_posix()}.",
     )
+
+
+def _drop_checkpoints(spec: TrialSpec, folder: Path) -> None:
+    """What the process left besides its log; it starts anew when it is started again."""
+    for path in scratch_folder(folder, spec.id).iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
 
 
 def _log(spec: TrialSpec, folder: Path) -> Path:

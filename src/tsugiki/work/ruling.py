@@ -60,7 +60,7 @@ REASON_CODES: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "not_better_than_reference": ("method", "reference", "difference", "low", "high", "p"),
     "worse_than_reference": ("method", "reference", "difference", "low", "high", "p"),
     "reference_missing": ("reference",),
-    "non_inferior": ("method", "difference", "low", "high", "margin", "p"),
+    "non_inferior": ("method", "difference", "low", "high", "margin", "p", "bound", "confidence"),
     "not_non_inferior": ("method", "difference", "low", "high", "margin", "p"),
     "non_inferiority_undecided": ("method", "difference", "low", "high", "margin", "p"),
     "not_compared_with_full": ("method",),
@@ -69,7 +69,8 @@ REASON_CODES: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "retention_unmeasured": ("method",),
     "few_seeds": ("method", "seeds", "required"),
     "needs_examples": ("examples", "test_items"),
-    "no_number_decides": (),
+    "no_number_decides": (),  # something was not measured
+    "too_close_to_decide": (),  # the sides differ too little, or the seeds more than the sides
 })  # fmt: skip
 
 TABLE: tuple[tuple[str, str, str, str, str, Value, str], ...] = (

@@ -22,7 +22,7 @@ from tsugiki.work.design import Measurement
 RESULT_SCHEMA = 1
 LOG = "log.txt"  # in the scratch folder of a trial
 INSPECTION, CALIBRATION = "inspection", "calibration"
-FINISHED = ("done", "does_not_fit")  # never run again while the spec is the same
+FINISHED = ("done", "does_not_fit")  # never run again while the spec is the same, unless the process was killed
 Status = Literal["done", "failed", "does_not_fit", "skipped"]
 Template = Literal["plain", "chat"]
 
@@ -124,4 +124,6 @@ def read_result(study: Path, trial: str) -> dict[str, Any] | None:
 def is_finished(study: Path, spec: TrialSpec) -> bool:
     """True when the result on disk is of this very spec and need not be taken again."""
     found = read_result(study, spec.id)
-    return found is not None and found["status"] in FINISHED and found["spec_digest"] == spec.digest
+    if found is None or found["spec_digest"] != spec.digest:
+        return False
+    return found["status"] in FINISHED and not found.get("killed", False)

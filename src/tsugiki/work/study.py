@@ -20,7 +20,7 @@ from tsugiki import __version__
 from tsugiki.config import Design, Intake, PlanSpec, Recipe
 from tsugiki.data.check import Findings
 from tsugiki.data.split import Splits
-from tsugiki.errors import StudyError
+from tsugiki.errors import StudyError, UsageError
 from tsugiki.files import write_json
 from tsugiki.measure.cost import Prices
 from tsugiki.work.assemble import write_scorecard
@@ -155,6 +155,11 @@ def _prepare(session: _Session) -> Orders:
     been split once already, so that a kill between lock and parts leaves a study that goes on.
     """
     study, folder = session.study, session.folder
+    if set(study.design.methods) == {"full"}:
+        raise UsageError(
+            "A study of full fine-tuning alone has no small part to decide about.",
+            fix="Name lora, adapter or hybrid beside it in --methods.",
+        )
     session.on_event({"event": "stage", "stage": "read"})
     source = read_source(study.data)
     session.on_event({"event": "reading", "sentence": source.guess.sentence})

@@ -14,7 +14,7 @@ from typing import Any
 from tsugiki.config import MethodName, parse
 from tsugiki.measure.baselines import copy_answers, majority_answer
 from tsugiki.measure.cost import Machine, Prices, cost_of
-from tsugiki.measure.metrics import quality, scores_of
+from tsugiki.measure.metrics import comparable_scores, quality, scores_of
 from tsugiki.measure.stats import Estimate, margin_for, non_inferiority, unmeasured
 from tsugiki.report.words import missing_sentence
 from tsugiki.work.evidence import Evidence, Result
@@ -97,7 +97,7 @@ def method_entry(
         "change": first and first["change"],
         "retention": _retention_json(evidence, method, retention),
         "cost": _cost(evidence, done, first),
-        "seeds": [trial.seed for trial in trials],
+        "seeds": [one["seed"] for one in done] or [trial.seed for trial in trials],
         "trials": [trial.id for trial in trials],
         "dev_loss": mean(one["dev_loss"] for one in done) if done else None,
         "facts": _facts(done),
@@ -132,9 +132,17 @@ def estimate(evidence: Evidence, answers: Sequence[Sequence[str]]) -> Estimate |
     )
 
 
+def scores_by_seed(evidence: Evidence, done: Sequence[Result]) -> list[list[float]]:
+    """For comparisons; trials that ended, one per seed."""
+    return _comparable(evidence, [answers_of(one) for one in done])
+
+
+def _comparable(evidence: Evidence, answers: Sequence[Sequence[str]]) -> list[list[float]]:
+    return [comparable_scores(evidence.criteria.metric, one, evidence.references) for one in answers]
+
+
 def _measured(evidence: Evidence, answers: Sequence[Sequence[str]], digest: str) -> Measured:
-    scores = [per_item(evidence, one) for one in answers]
-    return Measured(scores=scores, quality=estimate(evidence, answers), test_digest=digest)
+    return Measured(scores=_comparable(evidence, answers), quality=estimate(evidence, answers), test_digest=digest)
 
 
 def _against_full(
@@ -230,7 +238,9 @@ def _reasons(evidence: Evidence, entry: Entry, why: str) -> dict[str, str]:
         ),
         why,
     )  # fmt: skip
-    codes |= {"cost": "no_price", "against_full": "no_full"}
+    unpriced = evidence.lock["prices"] is None
+    codes["cost"] = "no_price" if unpriced else why
+    codes["against_full"] = why if entry["quality"]["estimate"] is None else "no_full"
     missing = {name: code for name, code in codes.items() if entry[name] is None}
     if entry["name"] == "full":
         missing.pop("against_full", None)

@@ -83,12 +83,17 @@ def token_lengths(tokenizer: Any, rendered: Render, examples: Sequence[Example])
     ]
 
 
+def template_for(tokenizer: Any, examples: Sequence[Example]) -> Template:
+    """Chats as the base shows chats, where it can; anything else as it stands."""
+    chats = any(example.messages is not None for example in examples) and tokenizer.chat_template is not None
+    return "chat" if chats else "plain"
+
+
 def counting(tokenizer: Any) -> Callable[[Sequence[Example]], list[tuple[int, int]]]:
     """Token lengths before a study: chats as the base shows chats, where it can."""
 
     def count(examples: Sequence[Example]) -> list[tuple[int, int]]:
-        chats = any(example.messages is not None for example in examples) and tokenizer.chat_template is not None
-        template: Template = "chat" if chats else "plain"
+        template = template_for(tokenizer, examples)
         return token_lengths(
             tokenizer, lambda example: render(tokenizer, example.prompt, example.messages, template), examples
         )

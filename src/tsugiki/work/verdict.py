@@ -24,7 +24,7 @@ from tsugiki.measure.stats import (
     holm,
     margin_for,
     needed_n,
-    needed_n_at,
+    needed_n_alone,
     non_inferiority,
     paired_difference,
     superiority,
@@ -48,7 +48,7 @@ BASE = "base"  # the reference that must be there
 class Measured:
     """What one method or reference did on the test set. `quality` is the reported metric (measure/metrics.quality)."""
 
-    scores: Scores  # per seed, per test item, in the order of the test set
+    scores: Scores  # per seed, per test item, in the order of the test set; their mean is the value of `quality`
     quality: Estimate | None
     test_digest: str  # of the test set it was measured on
 
@@ -207,7 +207,9 @@ def _judge_against_full(case: _Case) -> tuple[FullFinding, Reason]:
     shown = {"method": case.candidate, **_bounds(found.difference), "margin": found.margin, "p": found.p}
     if found.holds is None:
         return "undecided", ("non_inferiority_undecided", shown)
-    return ("holds", ("non_inferior", shown)) if found.holds else ("inferior", ("not_non_inferior", shown))
+    if not found.holds:
+        return "inferior", ("not_non_inferior", shown)
+    return "holds", ("non_inferior", {**shown, "bound": found.bound, "confidence": case.criteria.confidence})
 
 
 def _compare_with_full(case: _Case) -> NonInferiority | None:
@@ -268,21 +270,23 @@ def _needed(
     confidence, groups = case.criteria.confidence, case.result.groups
     ours = case.measured.scores
     items: list[int | None] = []
+    missing: list[Reason] = []
     if quality in ("near", "possible"):
-        items.append(needed_n_at(case.quality, case.criteria.success, confidence=confidence))
+        items.append(needed_n_alone(ours, case.criteria.success, confidence=confidence, groups=groups))
     if quality == "low":
-        items.append(needed_n_at(case.quality, case.criteria.withdraw, confidence=confidence))
+        items.append(needed_n_alone(ours, case.criteria.withdraw, confidence=confidence, groups=groups))
     if references == "unclear":
         usable, missing = _usable_references(case.result)
         items += [needed_n(ours, other.scores, confidence=confidence, groups=groups) for other in usable.values()]
-        items += [None] * len(missing)
     if quality == "near" and full == "undecided":
         rival = case.result.methods["full"]
         margin = _margin(case, rival)
         items.append(needed_n(ours, rival.scores, threshold=-margin, sides=1, confidence=confidence, groups=groups))
+    if missing:
+        return None, ("no_number_decides", {})
     known = [number for number in items if number is not None]
     if len(known) < len(items):
-        return None, ("no_number_decides", {})
+        return None, ("too_close_to_decide", {})
     test_items = max(case.result.test_items + 1, *known)
     examples = math.ceil(test_items * case.result.examples / case.result.test_items)
     return examples, ("needs_examples", {"examples": examples, "test_items": test_items})
