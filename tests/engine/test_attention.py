@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tsugiki.engine import attention as attention_module
-from tsugiki.engine.attention import NAME, attention, causal_attention
+from tsugiki.engine.attention import NAME, attention, masked_attention
 from tsugiki.engine.base import Base
 
 
@@ -29,14 +29,14 @@ def window(tokens: int, width: int) -> Tensor:
 def test_gradcheck(mask: Tensor | None) -> None:
     torch.manual_seed(0)
     q, k, v = (numbers(2, 2, 5, 3) for _ in range(3))
-    assert torch.autograd.gradcheck(lambda q, k, v: causal_attention(q, k, v, mask, 0.7), (q, k, v), atol=1e-6, rtol=0)
+    assert torch.autograd.gradcheck(lambda q, k, v: masked_attention(q, k, v, mask, 0.7), (q, k, v), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("mask", [None, window(5, 2)], ids=["causal", "window"])
 def test_gradcheck_with_keys_that_several_heads_read(mask: Tensor | None) -> None:
     torch.manual_seed(0)
     q, k, v = numbers(2, 6, 5, 3), numbers(2, 2, 5, 3), numbers(2, 2, 5, 3)
-    assert torch.autograd.gradcheck(lambda q, k, v: causal_attention(q, k, v, mask, 0.7), (q, k, v), atol=1e-6, rtol=0)
+    assert torch.autograd.gradcheck(lambda q, k, v: masked_attention(q, k, v, mask, 0.7), (q, k, v), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(("dtype", "gap"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
@@ -45,7 +45,7 @@ def test_equals_torchs_own_backward(dtype: torch.dtype, gap: float, tokens: int)
     torch.manual_seed(1)
     q, k, v = (numbers(2, 3, tokens, 16, dtype=dtype) for _ in range(3))
     dy = torch.randn(2, 3, tokens, 16, dtype=dtype)
-    ours = causal_attention(q, k, v, None, 0.25).transpose(1, 2)
+    ours = masked_attention(q, k, v, None, 0.25).transpose(1, 2)
     theirs = functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.25)
     assert torch.equal(ours, theirs)
     for one, other in zip(
@@ -71,8 +71,8 @@ def test_shared_heads_equal_transformers_own_function(masked: bool) -> None:
 def test_bases_are_loaded_with_it(tiny_bases: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tiny_bases.model.config._attn_implementation == NAME
     calls = []
-    real = attention_module.causal_attention
-    monkeypatch.setattr(attention_module, "causal_attention", lambda *given: calls.append(1) or real(*given))
+    real = attention_module.masked_attention
+    monkeypatch.setattr(attention_module, "masked_attention", lambda *given: calls.append(1) or real(*given))
     ids = torch.arange(20)[None]
     with torch.no_grad():
         tiny_bases.model(input_ids=ids)

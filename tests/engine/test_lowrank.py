@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tsugiki.engine.lowrank import LowRankLinear, dropout_draws, dropout_rate, keep_mask, low_rank_linear
+from tsugiki.engine.lowrank import LowRankLinear, Update, dropout_kept, dropout_rate, low_rank_linear
 from tsugiki.engine.plan import LowRank
 
 
@@ -18,12 +18,12 @@ def obvious(
     a: Tensor,
     b: Tensor,
     scale: float,
-    draws: Tensor | None,
+    kept: Tensor | None,
     dropout: float,
 ) -> Tensor:
     """The slow twin: LoRA's equation, written down."""
     rate = dropout_rate(dropout)
-    dropped = x if draws is None else x * (draws >= 256 * rate) / (1 - rate)
+    dropped = x if kept is None else x * kept / (1 - rate)
     return functional.linear(x, weight, bias) + scale * (dropped @ a.T) @ b.T
 
 
@@ -37,9 +37,9 @@ def test_gradcheck_with_dropout(dropout: float, bias: bool) -> None:
     torch.manual_seed(0)
     x, a, b = numbers(2, 3, 5), numbers(2, 5), numbers(4, 2)
     weight, offset = numbers(4, 5, grad=False), numbers(4, grad=False) if bias else None
-    draws = dropout_draws(x, dropout)
+    kept = dropout_kept(x, dropout)
     assert torch.autograd.gradcheck(
-        lambda x, a, b: low_rank_linear(x, weight, offset, a, b, 1.7, draws, dropout), (x, a, b), atol=1e-6, rtol=0
+        lambda x, a, b: low_rank_linear(x, weight, offset, a, b, 1.7, kept, dropout), (x, a, b), atol=1e-6, rtol=0
     )
 
 
@@ -47,10 +47,10 @@ def test_gradcheck_with_dropout(dropout: float, bias: bool) -> None:
 def test_equals_the_obvious_twin(dropout: float) -> None:
     torch.manual_seed(1)
     x, a, b = numbers(3, 7, 6), numbers(2, 6), numbers(5, 2)
-    weight, bias, draws = numbers(5, 6, grad=False), numbers(5, grad=False), dropout_draws(x, dropout)
+    weight, bias, kept = numbers(5, 6, grad=False), numbers(5, grad=False), dropout_kept(x, dropout)
     seen = []
     for function in (low_rank_linear, obvious):
-        y = function(x, weight, bias, a, b, 0.5, draws, dropout)
+        y = function(x, weight, bias, a, b, 0.5, kept, dropout)
         seen.append((y, *torch.autograd.grad(y.square().sum(), (x, a, b))))
     for ours, theirs in zip(*seen, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
@@ -70,13 +70,13 @@ def layer(part: LowRank, dtype: torch.dtype = torch.float64) -> LowRankLinear:
 def test_gradcheck_of_dora_with_dropout() -> None:
     wrapped = layer(LowRank(2, 0.7, 0.3, dora=True))
     x = numbers(4, 6)
-    draws = dropout_draws(x, 0.3)
+    kept = dropout_kept(x, 0.3)
     norms = wrapped._row_norms()  # a constant of the DoRA gradient, so finite differences must not move it
     wrapped._row_norms = lambda: norms  # type: ignore[method-assign]
 
     def output(x: Tensor, a: Tensor, b: Tensor, magnitude: Tensor) -> Tensor:
         named = {"lora_A": a, "lora_B": b, "magnitude": magnitude}
-        wrapped.forward = lambda x: wrapped._forward_dora(x, draws)  # type: ignore[method-assign]
+        wrapped.forward = lambda x: wrapped._forward_dora(x, kept)  # type: ignore[method-assign]
         return torch.func.functional_call(wrapped, named, (x,))
 
     assert wrapped.magnitude is not None
@@ -136,16 +136,19 @@ def test_rank_scale_reaches_the_output() -> None:
 def test_the_mask_drops_at_the_rate_that_the_scale_assumes(asked: float, rate: float) -> None:
     assert dropout_rate(asked) == rate
     torch.manual_seed(0)
-    draws = dropout_draws(torch.empty(1000, 1003), asked)
+    kept = dropout_kept(torch.empty(1000, 1003), asked)
     if asked == 0:
-        assert draws is None
+        assert kept is None
         return
-    assert draws is not None and draws.shape == (1000, 1003) and draws.dtype == torch.uint8
+    assert kept is not None and kept.shape == (1000, 1003) and kept.dtype == torch.uint8
+    assert set(kept.unique().tolist()) == {0, 1}
     for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
-        keep = keep_mask(draws, asked, dtype)
-        assert keep.dtype == dtype
-        assert torch.equal(keep == 1, draws >= 256 * rate) and torch.equal(keep == 0, draws < 256 * rate)
-    dropped = keep_mask(draws, asked, torch.float64) == 0
+        keep = Update(slice(None), slice(None), (1.0,), kept).keep(dtype)
+        assert keep is not None and keep.dtype == dtype and torch.equal(keep, kept.to(dtype))
+    torch.manual_seed(0)
+    draws = torch.empty(1000 * 1003 // 8, dtype=torch.int64).random_(-(2**63), None).view(torch.uint8)
+    assert torch.equal(kept.flatten() == 1, draws >= 256 * rate)
+    dropped = kept == 0
     assert float(dropped.double().mean()) == pytest.approx(rate, abs=2e-3)
     assert float((dropped[:, 1:] & dropped[:, :-1]).double().mean()) == pytest.approx(rate * rate, abs=2e-3)
 

@@ -16,7 +16,7 @@ from tsugiki.engine import loss as loss_module
 from tsugiki.engine import prefix_cache
 from tsugiki.engine import train as train_module
 from tsugiki.engine.attach import attach
-from tsugiki.engine.attention import attention, causal_attention
+from tsugiki.engine.attention import attention, masked_attention
 from tsugiki.engine.base import Base
 from tsugiki.engine.batches import encode, micro_batches
 from tsugiki.engine.loss import mean_loss, token_loss
@@ -39,9 +39,13 @@ def test_apart_and_together_again(sizes: list[int], heads: int) -> None:
     start = 0
     for place, size in enumerate(sizes):
         assert torch.equal(apart[place, :, :size], x[0, :, start : start + size])
-        assert not apart[place, :, size:].any()
+        last = apart[place, :, size - 1 : size]
+        assert torch.equal(apart[place, :, size:], last.expand(-1, max(sizes) - size, -1))
+        assert torch.equal(rows.apart(x, 2)[place], apart[place].repeat_interleave(2, dim=0))
+        gradient = rows.apart_over_zeros(x)[place]
+        assert torch.equal(gradient[:, :size], apart[place, :, :size]) and not gradient[:, size:].any()
         start += size
-    assert torch.equal(rows.together(apart.transpose(1, 2)), x.transpose(1, 2))
+    assert torch.equal(rows.together(apart), x.transpose(1, 2))
     assert rows.positions_1N.tolist() == [[place for size in sizes for place in range(size)]]
 
 
@@ -53,12 +57,39 @@ def block_mask(sizes: list[int], width: int = 10**6) -> Tensor:
 
 
 @given(lengths)
-def test_a_mask_that_knows_more_than_the_rows_is_noticed(sizes: list[int]) -> None:
+def test_a_mask_that_says_more_than_the_rows_is_taken_apart(sizes: list[int]) -> None:
     rows = Rows(sizes, CPU)
-    assert rows.are_all_that(None) and rows.are_all_that(block_mask(sizes))
-    assert rows.are_all_that(block_mask(sizes, width=2)) == (max(sizes) <= 2)
-    assert not rows.are_all_that(block_mask(sizes).float())
-    assert not rows.are_all_that(torch.ones(1, 1, 1, sum(sizes) + 1, dtype=torch.bool))
+    assert rows.mask_apart(None, causal=True) is None and rows.mask_apart(block_mask(sizes), causal=True) is None
+    everything = torch.ones(1, 1, sum(sizes), sum(sizes), dtype=torch.bool)
+    assert rows.mask_apart(everything.tril(), causal=True) is None  # a mask without borders gets them
+    window = rows.mask_apart(block_mask(sizes, width=2), causal=True)
+    assert (window is None) == (max(sizes) <= 2)
+    for place, size in enumerate(sizes):
+        if window is not None:
+            own = torch.ones(size, size, dtype=torch.bool).tril().triu(-1)
+            assert torch.equal(window[place, 0, :size, :size], own) and not window[place, 0, :, size:].any()
+    same_count = torch.ones(1, 1, 8, 8, dtype=torch.bool).tril().triu(-2)  # allows 21 pairs, as rows of 5 and 3 do
+    assert Rows((5, 3), CPU).mask_apart(same_count, causal=True) is not None
+
+
+@pytest.mark.parametrize("width", [10**6, 3])
+def test_a_row_that_is_no_number_leaves_the_others_alone(width: int) -> None:
+    """A candidate of a bank that diverges must not take the rest along, with a window neither."""
+    torch.manual_seed(2)
+    sizes = [4, 7, 5]
+    tensors = [torch.randn(1, 2, 16, 8, requires_grad=True) for _ in range(3)]
+    broken = [tensor.detach().clone() for tensor in tensors]
+    for tensor in broken:
+        tensor[:, :, 4:11] = float("nan")
+        tensor.requires_grad_(True)
+    found = []
+    for q, k, v in (tensors, broken):
+        y, _ = attention(torch.nn.Module(), q, k, v, block_mask(sizes, width), **{KEYWORD: Rows(sizes, CPU)})
+        kept = torch.cat([y[:, :4], y[:, 11:]], dim=1)
+        dq, dk, dv = torch.autograd.grad(y.nan_to_num().sum() if q is broken[0] else y.sum(), (q, k, v))
+        found.append([kept, *(torch.cat([one[:, :, :4], one[:, :, 11:]], dim=2) for one in (dq, dk, dv))])
+    for one, other in zip(*found, strict=True):
+        assert torch.isfinite(other).all() and torch.equal(one, other)
 
 
 def test_gradcheck_of_packed_attention() -> None:
@@ -66,7 +97,7 @@ def test_gradcheck_of_packed_attention() -> None:
     rows = Rows((3, 1, 2), CPU)
     q, k, v = (torch.randn(1, heads, 6, 3, dtype=torch.float64, requires_grad=True) for heads in (4, 2, 2))
     assert torch.autograd.gradcheck(
-        lambda q, k, v: causal_attention(q, k, v, None, 0.7, rows), (q, k, v), atol=1e-6, rtol=0
+        lambda q, k, v: masked_attention(q, k, v, None, 0.7, rows), (q, k, v), atol=1e-6, rtol=0
     )
 
 

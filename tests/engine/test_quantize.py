@@ -20,7 +20,7 @@ from tsugiki.engine.base import Base, BaseSpec, live_weights_digest, load_base
 from tsugiki.engine.batches import Encoded, encode
 from tsugiki.engine.footprint import Workload, estimate_footprint
 from tsugiki.engine.generate import generate
-from tsugiki.engine.lowrank import dropout_draws, low_rank_linear
+from tsugiki.engine.lowrank import dropout_kept, low_rank_linear
 from tsugiki.engine.plan import make_plan
 from tsugiki.engine.quantize import (
     Packed,
@@ -88,9 +88,9 @@ def test_gradcheck_with_dropout(kind: Quantization, dropout: float) -> None:
     torch.manual_seed(0)
     packed = pack(torch.randn(4, 6, dtype=torch.float64), kind)
     x, a, b = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((2, 3, 6), (2, 6), (4, 2)))
-    draws = dropout_draws(x, dropout)
+    kept = dropout_kept(x, dropout)
     assert torch.autograd.gradcheck(
-        lambda x, a, b: low_rank_linear(x, packed, None, a, b, 1.7, draws, dropout), (x, a, b), atol=1e-6, rtol=0
+        lambda x, a, b: low_rank_linear(x, packed, None, a, b, 1.7, kept, dropout), (x, a, b), atol=1e-6, rtol=0
     )
     assert torch.autograd.gradcheck(lambda x: packed_linear(x, packed, None), (x,), atol=1e-6, rtol=0)
 

@@ -11,7 +11,7 @@ from tsugiki.engine.attach import attach
 from tsugiki.engine.base import Base
 from tsugiki.engine.batches import encode, micro_batches
 from tsugiki.engine.loss import token_loss
-from tsugiki.engine.lowrank import LowRankLinear, Update, dropout_draws, low_rank_products, products_of
+from tsugiki.engine.lowrank import LowRankLinear, Update, dropout_kept, low_rank_products, products_of
 from tsugiki.engine.plan import LowRank, make_plan
 from tsugiki.engine.shared_input import SharedInput, same_inputs, sharing
 
@@ -38,10 +38,10 @@ def test_gradcheck_of_a_group(dropout: float, bias: bool) -> None:
     x = numbers(2, 3, 5)
     layers = [(numbers(size, 5, grad=False), numbers(size, grad=False) if bias else None) for size in (4, 2)]
     factors = [numbers(3, 5), numbers(4, 3), numbers(1, 5), numbers(2, 1)]
-    draws = dropout_draws(x, dropout)
+    kept = dropout_kept(x, dropout)
 
     def outputs(x: torch.Tensor, *flat: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        update = Update(slice(None), slice(None), (1.7, 0.3), draws, dropout)
+        update = Update(slice(None), slice(None), (1.7, 0.3), kept)
         return tuple(low_rank_products(x, layers, [update], [(flat[0], flat[1]), (flat[2], flat[3])]))
 
     assert torch.autograd.gradcheck(outputs, (x, *factors), atol=1e-6, rtol=0)

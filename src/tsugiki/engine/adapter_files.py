@@ -22,7 +22,7 @@ from torch import Tensor
 
 from tsugiki import __version__
 from tsugiki.config import Held
-from tsugiki.engine.attach import Trainable, attach
+from tsugiki.engine.attach import Trainable, attach, tied_weights
 from tsugiki.engine.base import Base
 from tsugiki.engine.peft_format import peft_config, peft_tensor_name, plan_from_peft
 from tsugiki.engine.plan import Plan, plan_from_json
@@ -105,18 +105,19 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def tensor_name(plan: Plan, name: str) -> str:
+def tensor_name(plan: Plan, name: str, tied: frozenset[str]) -> str:
     """The name of a trained part inside the file: PEFT's where its format can hold the plan, else our own."""
-    return peft_tensor_name(name) if peft_config(plan, "") is not None else name
+    return peft_tensor_name(name) if peft_config(plan, "", tied) is not None else name
 
 
 def _write(trainable: Trainable, folder: Path, manifest: Mapping[str, Any]) -> None:
-    base, plan = trainable.base, trainable.plan
+    base, plan, tied = trainable.base, trainable.plan, tied_weights(trainable.model)
     tensors = {
-        tensor_name(plan, name): parameter.detach().cpu().contiguous() for name, parameter in trainable.trained.items()
+        tensor_name(plan, name, tied): parameter.detach().cpu().contiguous()
+        for name, parameter in trainable.trained.items()
     }
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    config = peft_config(plan, base.identity.name)
+    config = peft_config(plan, base.identity.name, tied)
     if config is not None:
         write_json(folder / PEFT_CONFIG, config)
     identity = vars(base.identity)
@@ -132,7 +133,8 @@ def _write(trainable: Trainable, folder: Path, manifest: Mapping[str, Any]) -> N
 
 
 def _fill(trainable: Trainable, tensors: Mapping[str, Tensor], folder: Path) -> None:
-    wanted = {tensor_name(trainable.plan, name): parameter for name, parameter in trainable.trained.items()}
+    tied = tied_weights(trainable.model)
+    wanted = {tensor_name(trainable.plan, name, tied): parameter for name, parameter in trainable.trained.items()}
     missing, left_over = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
     if missing or left_over:
         what = f"lacks {missing[0]}" if missing else f"holds {left_over[0]}, which its configuration does not name"

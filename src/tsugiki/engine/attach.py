@@ -77,6 +77,14 @@ def attach(base: Base, plan: Plan, *, seed: int) -> Trainable:
     return trainable
 
 
+def tied_weights(model: nn.Module) -> frozenset[str]:
+    """Names of weights that stand in more than one place, such as an embedding that is the head as well."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return frozenset(name for group in names.values() if len(group) > 1 for name in group)
+
+
 def linear_layer(model: nn.Module, name: str) -> nn.Linear:
     """The linear layer of that name; raises PlanError for anything else."""
     found = _module(model, name)
@@ -146,6 +154,8 @@ def _train_in_full(trainable: Trainable, name: str) -> None:
         )
     if not isinstance(frozen, nn.Parameter):
         raise PlanError(f"The base has no weight {name}.", fix="Make the plan for this base.")
+    if any(frozen is copy for copy in trainable.trained.values()):
+        return  # tied to a weight that is trained already
     copy = nn.Parameter(frozen.detach().clone(), requires_grad=True)
     _put_parameter(trainable.model, frozen, copy)
     trainable.trained[name] = copy

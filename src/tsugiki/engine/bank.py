@@ -18,7 +18,7 @@ from tsugiki.engine.attach import Trainable, linear_layer
 from tsugiki.engine.base import Base
 from tsugiki.engine.batches import Batch
 from tsugiki.engine.device import draws_numbers
-from tsugiki.engine.lowrank import LowRankLinear, Update, dropout_draws, low_rank_products, update_of
+from tsugiki.engine.lowrank import LowRankLinear, Update, dropout_kept, low_rank_products, update_of
 from tsugiki.engine.plan import Plan
 from tsugiki.engine.quantize import frozen_weight
 from tsugiki.engine.shared_input import SharedInput
@@ -87,8 +87,8 @@ def bank_products(layers: Sequence[BankLinear], x_BTI: Tensor) -> list[Tensor]:
     for share in first.shares:
         members = [layer.member(share.candidate) for layer in layers]
         own, dropout = x_BTI[share.rows, share.columns], members[0].part.dropout
-        draws = dropout_draws(own, dropout, first.generators[share.candidate]) if first.training else None
-        updates.append(update_of(share.rows, share.columns, members, draws))
+        kept = dropout_kept(own, dropout, first.generators[share.candidate]) if first.training else None
+        updates.append(update_of(share.rows, share.columns, members, kept))
         factors += [(member.lora_A, member.lora_B) for member in members]
     return low_rank_products(
         x_BTI, [(frozen_weight(layer.base), layer.base.bias) for layer in layers], updates, factors

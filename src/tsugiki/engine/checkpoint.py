@@ -37,6 +37,7 @@ class Progress:
     best_dev_loss: float | None = None
     without_best: int = 0
     left: bool = False  # a bank has let it go: others were better
+    cached_blocks: int | None = None  # decided once, by the memory that was free then
     history: list[dict[str, float | int | None]] = field(default_factory=list)
 
 
@@ -91,7 +92,10 @@ class BestParts:
         self.memory: dict[str, Tensor] = {}
 
     def keep(self, step: int) -> None:
-        if self.folder is None:
+        if self.folder is None and self.memory:  # in place: a second copy would be as large as the parts
+            for name, parameter in self.trained.items():
+                self.memory[name].copy_(parameter.detach())
+        elif self.folder is None:
             self.memory = {name: parameter.detach().clone() for name, parameter in self.trained.items()}
         else:
             tensors = {name: parameter.detach().contiguous() for name, parameter in self.trained.items()}

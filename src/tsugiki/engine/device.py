@@ -84,8 +84,10 @@ def release_memory() -> None:
 
 
 def free_memory_bytes(device: torch.device) -> int:
+    """What can still be asked for; on a GPU with what torch holds there without using it."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + unused
     return available_memory_bytes()
 
 

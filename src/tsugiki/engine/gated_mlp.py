@@ -15,7 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from tsugiki.engine.device import draws_numbers
+
 Activation = Callable[[Tensor], Tensor]
+_Activated = tuple[Tensor, Tensor]  # a gate by itself and its activation, with the graph between them
 PARTS = ("gate_proj", "up_proj", "down_proj", "act_fn")
 
 
@@ -37,7 +40,8 @@ def keeping_less(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
 
 def gated(gate: Tensor, up: Tensor, activate: Activation, down: Callable[[Tensor], Tensor]) -> Tensor:
     """down(activate(gate) · up), for tensors of one shape; `gate` and `up` are all that is kept of the product."""
-    product: Tensor = _GatedProduct.apply(gate, up, activate)  # type: ignore[no-untyped-call]
+    again: list[_Activated] = []  # in the backward pass: from taking the product again to the gradients behind it
+    product: Tensor = _GatedProduct.apply(gate, up, activate, again)  # type: ignore[no-untyped-call]
     kept_gate, kept_up = gate.detach(), up.detach()
     place, count = product.data_ptr(), product.numel()  # not the tensor itself, which the hooks would keep
 
@@ -47,26 +51,33 @@ def gated(gate: Tensor, up: Tensor, activate: Activation, down: Callable[[Tensor
     def unpack(packed: Tensor | torch.Size) -> Tensor:
         if isinstance(packed, Tensor):
             return packed
-        with torch.no_grad():
-            return (activate(kept_gate) * kept_up).view(packed)
+        again[:] = [_activated(kept_gate, activate)]
+        return (again[0][1].detach() * kept_up).view(packed)
 
     with saved_tensors_hooks(pack, unpack):
         return down(product)
 
 
+def _activated(gate: Tensor, activate: Activation) -> _Activated:
+    with torch.enable_grad():
+        alone = gate.detach().requires_grad_(True)
+        return alone, activate(alone)
+
+
 class _GatedProduct(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, gate: Tensor, up: Tensor, activate: Activation) -> Tensor:
+    def forward(ctx: Any, gate: Tensor, up: Tensor, activate: Activation, again: list[_Activated]) -> Tensor:
         ctx.save_for_backward(gate, up)
-        ctx.activate = activate
+        ctx.activate, ctx.again = activate, again
         return activate(gate) * up
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        gate, up = (tensor.detach().requires_grad_(True) for tensor in ctx.saved_tensors)
-        with torch.enable_grad():
-            product = ctx.activate(gate) * up
-        return (*torch.autograd.grad(product, (gate, up), gradients[0]), None)
+        gate, up = ctx.saved_tensors
+        alone, activation = ctx.again.pop() if ctx.again else _activated(gate, ctx.activate)
+        dup = gradients[0] * activation.detach()
+        (dgate,) = torch.autograd.grad(activation, alone, gradients[0] * up)
+        return dgate, dup, None, None
 
 
 def _forward_of(mlp: Any) -> Callable[[Tensor], Tensor]:
@@ -84,6 +95,8 @@ def _is_gated(module: Any, dtype: torch.dtype) -> bool:
     device = next(inner.parameters()).device
     small = torch.linspace(-1, 1, 2 * inner.in_features, device=device).view(1, 2, -1)
     try:
+        if draws_numbers(device, lambda: module.act_fn(small.to(dtype))):  # it would draw others when taken again
+            return False
         return all(_agree(module, x_BTI.to(dtype)) for x_BTI in (small, 100 * small))
     except (RuntimeError, TypeError):  # another shape of input, or more than one
         return False

@@ -42,16 +42,16 @@ class LowRankLinear(nn.Module):
         if self.merged_OI is not None:
             return functional.linear(x, dense(self.merged_OI), self.base.bias)
         if self.magnitude is not None:
-            return self._forward_dora(x, dropout_draws(x, self.part.dropout) if self.training else None)
+            return self._forward_dora(x, dropout_kept(x, self.part.dropout) if self.training else None)
         if self.shared is not None:
             return self.shared.output(self, x)
         return products_of([self], x)[0]
 
-    def _forward_dora(self, x: Tensor, draws: Tensor | None) -> Tensor:
+    def _forward_dora(self, x: Tensor, kept: Tensor | None) -> Tensor:
         """y = m / ||W + scale·BA|| · (W x + scale · B A dropout(x)) + bias; the norm is a constant (DoRA, sec. 4.3)."""
         assert self.magnitude is not None
         sum_ = low_rank_linear(
-            x, frozen_weight(self.base), None, self.lora_A, self.lora_B, self.part.scale, draws, self.part.dropout
+            x, frozen_weight(self.base), None, self.lora_A, self.lora_B, self.part.scale, kept, self.part.dropout
         )
         y = sum_ * (self.magnitude / self._row_norms()).to(x.dtype)
         return y if self.base.bias is None else y + self.base.bias
@@ -74,8 +74,8 @@ class LowRankLinear(nn.Module):
 def products_of(layers: Sequence[LowRankLinear], x: Tensor) -> list[Tensor]:
     """The outputs of layers that read the same x, which drop the same of its inputs; they have equal dropout."""
     dropout = layers[0].part.dropout
-    draws = dropout_draws(x, dropout) if layers[0].training else None
-    update = update_of(slice(None), slice(None), layers, draws)
+    kept = dropout_kept(x, dropout) if layers[0].training else None
+    update = update_of(slice(None), slice(None), layers, kept)
     weights = [(frozen_weight(layer.base), layer.base.bias) for layer in layers]
     return low_rank_products(x, weights, [update], [(layer.lora_A, layer.lora_B) for layer in layers])
 
@@ -84,14 +84,13 @@ def products_of(layers: Sequence[LowRankLinear], x: Tensor) -> list[Tensor]:
 class Update:
     """One adapter's part in the products of x_BTI: which rows and columns are its own, and how each layer is scaled.
 
-    `draws` decide which of its own inputs are dropped at the rate `dropout`; `scales` make up for that already.
+    `kept` says which of its own inputs are not dropped; `scales` make up for those that are.
     """
 
     rows: slice
     columns: slice
     scales: tuple[float, ...]
-    draws: Tensor | None = None
-    dropout: float = 0.0
+    kept: Tensor | None = None
 
     def of(self, values_BTX: Tensor) -> Tensor:
         return values_BTX[self.rows, self.columns]
@@ -100,10 +99,11 @@ class Update:
         return self.of(values_BTX).reshape(-1, values_BTX.shape[-1])
 
     def keep(self, dtype: torch.dtype) -> Tensor | None:
-        """(N, I) of zeros and ones, or None where nothing is dropped."""
-        if self.draws is None:
-            return None
-        return keep_mask(self.draws, self.dropout, dtype).view(-1, self.draws.shape[-1])
+        """(N, I) of zeros and ones, the caller's own to write to; None where nothing is dropped.
+
+        As numbers, since to multiply by them is three times faster on a CPU than to fill by a boolean mask.
+        """
+        return None if self.kept is None else self.kept.to(dtype).view(-1, self.kept.shape[-1])
 
     def add_to(self, y_BTO: Tensor, left_NR: Tensor, right_RO: Tensor, scale: float) -> None:
         """Add scale · left right to this update's part of y."""
@@ -114,10 +114,9 @@ class Update:
             own.add_((left_NR @ right_RO).view(own.shape), alpha=scale)
 
 
-def update_of(rows: slice, columns: slice, layers: Sequence[LowRankLinear], draws: Tensor | None) -> Update:
-    dropout = layers[0].part.dropout
-    kept = 1.0 if draws is None else 1 - dropout_rate(dropout)
-    return Update(rows, columns, tuple(layer.part.scale / kept for layer in layers), draws, dropout)
+def update_of(rows: slice, columns: slice, layers: Sequence[LowRankLinear], kept: Tensor | None) -> Update:
+    share = 1.0 if kept is None else 1 - dropout_rate(layers[0].part.dropout)
+    return Update(rows, columns, tuple(layer.part.scale / share for layer in layers), kept)
 
 
 def low_rank_products(
@@ -144,37 +143,30 @@ def low_rank_linear(
     a_RI: Tensor,
     b_OR: Tensor,
     scale: float,
-    draws: Tensor | None = None,
+    kept: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
     """W x + bias + scale · B A dropout(x) for x of shape (..., I); the result has shape (..., O).
 
-    dropout(x) is x with the inputs that `draws` (`dropout_draws` of x, or None) choose set to zero and the rest divided
-    by 1 - dropout_rate(dropout). W and bias get no gradient.
+    dropout(x) is x with the inputs that `kept` (`dropout_kept` of x, or None) leaves out set to zero and the rest
+    divided by 1 - dropout_rate(dropout). W and bias get no gradient.
     """
-    kept = 1.0 if draws is None else 1 - dropout_rate(dropout)
-    update = Update(slice(None), slice(None), (scale / kept,), draws, dropout)
+    share = 1.0 if kept is None else 1 - dropout_rate(dropout)
+    update = Update(slice(None), slice(None), (scale / share,), kept)
     return low_rank_products(x, [(weight_OI, bias_O)], [update], [(a_RI, b_OR)])[0]
 
 
-def dropout_draws(x: Tensor, dropout: float, generator: torch.Generator | None = None) -> Tensor | None:
-    """A random byte for each element of x, or None for no dropout; `keep_mask` says which of them are kept.
+def dropout_kept(x: Tensor, dropout: float, generator: torch.Generator | None = None) -> Tensor | None:
+    """A byte for each element of x, 1 where it is kept and 0 where it is dropped; None for no dropout.
 
-    One byte decides one input, eight from each 64-bit draw, which is several times cheaper than a draw each. So the
-    rate is a multiple of 1/256, `dropout_rate(dropout)`, and it is by this rate that what is left is scaled.
+    A random byte decides one input, eight from each 64-bit draw, which is several times cheaper than a draw each. So
+    the rate is a multiple of 1/256, `dropout_rate(dropout)`, and it is by this rate that what is left is scaled.
     """
     if dropout == 0:
         return None
     draws = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
     draws.random_(-(2**63), None, generator=generator)
-    return draws.view(torch.uint8)[: x.numel()].view(x.shape)
-
-
-def keep_mask(draws: Tensor, dropout: float, dtype: torch.dtype) -> Tensor:
-    """1 where a byte is at least the rate's share of 256, else 0, as numbers: to multiply by them is three times faster
-    on a CPU than to fill by a boolean mask. Bytes are exact in every floating-point format, bfloat16 included.
-    """
-    return draws.to(dtype).sub_(round(dropout_rate(dropout) * 256) - 1).clamp_(0, 1)
+    return draws.view(torch.uint8)[: x.numel()].view(x.shape).ge_(round(dropout_rate(dropout) * 256))
 
 
 def dropout_rate(dropout: float) -> float:
@@ -194,16 +186,18 @@ class _LowRankProducts(torch.autograd.Function):
         *factors: Tensor,
     ) -> tuple[Tensor, ...]:
         y_each = tuple(functional.linear(x_BTI, dense(weight_OI), bias_O) for weight_OI, bias_O in layers)
-        inner = []
+        inner, stacked = [], []
         for update, pairs in zip(updates, _per_update(factors, len(layers)), strict=True):
-            h_NR = _dropped(update.flat(x_BTI), update.keep(x_BTI.dtype)) @ _stacked(pairs, x_BTI.dtype).T
+            a_RI = _stacked(pairs, x_BTI.dtype)
+            h_NR = _dropped(update.flat(x_BTI), update.keep(x_BTI.dtype)) @ a_RI.T
             for y_BTO, own_NR, (_, b_OR), scale in zip(y_each, _split(h_NR, pairs), pairs, update.scales, strict=True):
                 update.add_to(y_BTO, own_NR, b_OR.to(x_BTI.dtype).T, scale)
             inner.append(h_NR)
-        # The draws go with the saved tensors, so that a block that is computed again does not keep them.
-        ctx.save_for_backward(x_BTI, *factors, *inner, *(update.draws for update in updates))
+            stacked.append(a_RI)
+        # The masks go with the saved tensors, so that a block that is computed again does not keep them.
+        ctx.save_for_backward(x_BTI, *factors, *inner, *stacked, *(update.kept for update in updates))
         ctx.weights = tuple(weight_OI for weight_OI, _ in layers)  # frozen: no version to keep watch over
-        ctx.updates = tuple(replace(update, draws=None) for update in updates)
+        ctx.updates = tuple(replace(update, kept=None) for update in updates)
         return y_each
 
     @staticmethod
@@ -211,34 +205,37 @@ class _LowRankProducts(torch.autograd.Function):
         x_BTI, *saved = ctx.saved_tensors
         each = len(ctx.updates)
         count = 2 * len(ctx.weights) * each
-        factors, inner, draws = saved[:count], saved[count : count + each], saved[count + each :]
-        updates = [replace(update, draws=own) for update, own in zip(ctx.updates, draws, strict=True)]
+        factors, inner, stacked, kept = (saved[:count], *(saved[count + at * each :][:each] for at in range(3)))
+        updates = [replace(update, kept=own) for update, own in zip(ctx.updates, kept, strict=True)]
         dx_BTI = _input_gradient(dy_each, ctx.weights) if ctx.needs_input_grad[0] else None
         found: list[Tensor] = []
-        for update, pairs, h_NR in zip(updates, _per_update(factors, len(ctx.weights)), inner, strict=True):
-            dh_each = []
+        for update, pairs, h_NR, a_RI in zip(
+            updates, _per_update(factors, len(ctx.weights)), inner, stacked, strict=True
+        ):
+            dh_NR = torch.empty_like(h_NR)
             db_each = []
-            for dy_BTO, own_NR, (_, b_OR), scale in zip(
-                dy_each, _split(h_NR, pairs), pairs, update.scales, strict=True
+            for dy_BTO, own_NR, own_dh_NR, (_, b_OR), scale in zip(
+                dy_each, _split(h_NR, pairs), _split(dh_NR, pairs), pairs, update.scales, strict=True
             ):
                 dy_NO = update.flat(dy_BTO)
-                dh_each.append((dy_NO @ b_OR.to(dy_NO.dtype)).mul_(scale))
-                db_each.append((dy_NO.T @ own_NR).to(b_OR.dtype).mul_(scale))
-            dh_NR = dh_each[0] if len(dh_each) == 1 else torch.cat(dh_each, dim=1)
+                own_dh_NR.addmm_(dy_NO, b_OR.to(dy_NO.dtype), beta=0, alpha=scale)
+                db_OR = torch.empty_like(b_OR, dtype=dy_NO.dtype).addmm_(dy_NO.T, own_NR, beta=0, alpha=scale)
+                db_each.append(db_OR.to(b_OR.dtype))
             keep_NI = update.keep(x_BTI.dtype)
-            da_RI = dh_NR.T @ _dropped(update.flat(x_BTI), keep_NI)
-            for (a_RI, _), da_own, db_OR in zip(pairs, _split(da_RI, pairs, dim=0), db_each, strict=True):
-                found += [da_own.to(a_RI.dtype), db_OR]
             if dx_BTI is not None and keep_NI is None:
-                update.add_to(dx_BTI, dh_NR, _stacked(pairs, dh_NR.dtype), 1.0)
+                update.add_to(dx_BTI, dh_NR, a_RI, 1.0)
             elif dx_BTI is not None:
                 own = update.of(dx_BTI)
-                own.addcmul_((dh_NR @ _stacked(pairs, dh_NR.dtype)).view(own.shape), keep_NI.view(own.shape))
+                own.addcmul_((dh_NR @ a_RI).view(own.shape), keep_NI.view(own.shape))
+            da_RI = dh_NR.T @ _dropped(update.flat(x_BTI), keep_NI)
+            for (own_RI, _), da_own, db_OR in zip(pairs, _split(da_RI, pairs, dim=0), db_each, strict=True):
+                found += [da_own.to(own_RI.dtype), db_OR]
         return dx_BTI, None, None, *found
 
 
 def _dropped(x_NI: Tensor, keep_NI: Tensor | None) -> Tensor:
-    return x_NI if keep_NI is None else x_NI * keep_NI
+    """Written over `keep_NI`."""
+    return x_NI if keep_NI is None else keep_NI.mul_(x_NI)
 
 
 def _input_gradient(dy_each: Sequence[Tensor], weights: Sequence[FrozenWeight]) -> Tensor:

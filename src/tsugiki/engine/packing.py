@@ -22,45 +22,78 @@ LEAK = 0.05  # of what a base without borders gives: more than rounding, far les
 
 
 class Rows:
-    """Where each packed row lies, in the packed form and in a padded one."""
+    """Where each packed row lies, in the packed form and in a padded one, where behind its end a row repeats its last
+    token: what stands there is never looked at, but it is a number of this row and no other.
+    """
 
     def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
         self.lengths = tuple(lengths)
         self.count, self.width = len(self.lengths), max(self.lengths)
-        starts = accumulate(self.lengths, initial=0)
-        padded = [torch.arange(length) + place * self.width for place, length in enumerate(self.lengths)]
-        positions = [torch.arange(length) for length in self.lengths]
-        self.places_N = torch.cat(padded).to(device)  # of each token in the flattened padded form
-        self.positions_1N = torch.cat(positions)[None].to(device)
-        self.starts = tuple(starts)
-        self._seen: dict[int, tuple[Tensor, bool]] = {}
+        lengths_R1 = torch.tensor(self.lengths)[:, None]
+        place_1T = torch.arange(self.width)[None]
+        starts_R1 = torch.tensor(list(accumulate(self.lengths, initial=0))[:-1])[:, None]
+        self.valid_RT = (place_1T < lengths_R1).to(device)
+        self.token_RT = (starts_R1 + torch.minimum(place_1T, lengths_R1 - 1)).to(device)  # in the packed form
+        self.positions_1N = place_1T.expand(self.count, -1)[self.valid_RT.cpu()][None].to(device)
+        self.places_N = self.valid_RT.flatten().nonzero().flatten()  # of each token in the flattened padded form
+        self._index: dict[tuple[int, int], Tensor] = {}
+        self._back: dict[int, Tensor] = {}
+        self._masks: dict[int, tuple[Tensor, Tensor | None]] = {}
 
-    def apart(self, x_1HND: Tensor) -> Tensor:
-        """(R, H, T, D), zeros behind the end of each row."""
-        x_HND = x_1HND[0]
-        padded = x_HND.new_zeros(x_HND.shape[0], self.count * self.width, x_HND.shape[2])
-        return padded.index_copy(1, self.places_N, x_HND).unflatten(1, (self.count, self.width)).transpose(0, 1)
+    def apart(self, x_1HND: Tensor, repeats: int = 1) -> Tensor:
+        """(R, H · repeats, T, D), contiguous; each head `repeats` times in a row."""
+        heads, size = x_1HND.shape[1], x_1HND.shape[3]
+        if (heads, repeats) not in self._index:
+            head = torch.arange(heads * repeats, device=x_1HND.device) // repeats
+            self._index[heads, repeats] = (self.token_RT[:, None] * heads + head[None, :, None]).flatten()
+        flat = x_1HND.transpose(1, 2).reshape(-1, size)
+        return flat.index_select(0, self._index[heads, repeats]).view(self.count, -1, self.width, size)
 
-    def together(self, y_RTHD: Tensor) -> Tensor:
-        """(1, N, H, D) again."""
-        return y_RTHD.flatten(0, 1).index_select(0, self.places_N)[None]
+    def apart_over_zeros(self, x_1HND: Tensor) -> Tensor:
+        """The same with zeros behind the end of each row, for gradients."""
+        heads, size = x_1HND.shape[1], x_1HND.shape[3]
+        padded = x_1HND.new_zeros(self.count * heads * self.width, size)
+        padded.index_copy_(0, self._back_index(heads), x_1HND.transpose(1, 2).reshape(-1, size))
+        return padded.view(self.count, heads, self.width, size)
 
-    def are_all_that(self, mask: Tensor | None) -> bool:
-        """Whether `mask` (boolean, True where a token looks) allows just what each row's own past is.
+    def together(self, y_RHTD: Tensor) -> Tensor:
+        """(1, N, H, D) again, contiguous."""
+        heads, size = y_RHTD.shape[1], y_RHTD.shape[3]
+        flat = y_RHTD.reshape(-1, size)
+        return flat.index_select(0, self._back_index(heads)).view(1, -1, heads, size)
 
-        Counted once per mask, since all layers of a kind share it. A mask without borders between rows allows more.
+    def _back_index(self, heads: int) -> Tensor:
+        """Of token n and head h in the flattened (R, H, T), as (N · H)."""
+        if heads not in self._back:
+            row_N, place_N = self.places_N // self.width, self.places_N % self.width
+            head = torch.arange(heads, device=self.places_N.device)
+            self._back[heads] = ((row_N[:, None] * heads + head) * self.width + place_N[:, None]).flatten()
+        return self._back[heads]
+
+    def mask_apart(self, mask: Tensor | None, *, causal: bool) -> Tensor | None:
+        """What each row may look at within itself: (R, 1, T, T), or None for its own past.
+
+        `mask` is over the whole pass, (1, 1, N, N), boolean or added to the scores; what it says of other rows is not
+        looked at. Made once per mask, since all layers of a kind share it.
         """
         if mask is None:
-            return True
-        if mask.dtype != torch.bool or mask.numel() != self.starts[-1] ** 2:
-            return False
-        if id(mask) not in self._seen:
-            allowed = sum(length * (length + 1) // 2 for length in self.lengths)
-            self._seen[id(mask)] = mask, int(mask.sum()) == allowed
-        return self._seen[id(mask)][1]
+            return None if causal else self.valid_RT[:, None, None].expand(-1, 1, self.width, -1)
+        if id(mask) not in self._masks:
+            self._masks[id(mask)] = mask, self._own_part(mask, causal=causal)
+        return self._masks[id(mask)][1]
+
+    def _own_part(self, mask: Tensor, *, causal: bool) -> Tensor | None:
+        own_RTT = mask[0, 0][self.token_RT[:, :, None], self.token_RT[:, None]]
+        valid_R1T = self.valid_RT[:, None]
+        if mask.dtype != torch.bool:
+            return own_RTT.masked_fill(~valid_R1T, torch.finfo(mask.dtype).min)[:, None]
+        own_RTT &= valid_R1T
+        past_RTT = valid_R1T & torch.ones(self.width, self.width, dtype=torch.bool, device=mask.device).tril()
+        same = torch.equal(own_RTT[self.valid_RT], past_RTT[self.valid_RT])
+        return None if causal and same else own_RTT[:, None]
 
     def borders(self, mask: Tensor | None, *, causal: bool) -> Tensor:
-        """`mask` (boolean, or added to the scores; None for none) with nothing of other rows in sight."""
+        """`mask` (boolean, or added to the scores; None for none) over the whole pass, no other row in sight."""
         row_N = torch.div(self.places_N, self.width, rounding_mode="floor")
         own_NN = row_N[:, None] == row_N[None]
         if mask is None:

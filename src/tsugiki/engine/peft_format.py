@@ -15,8 +15,9 @@ from typing import Any
 
 from torch import nn
 
+from tsugiki.engine.attach import tied_weights
 from tsugiki.engine.plan import LowRank, Plan
-from tsugiki.engine.structure import structure_of
+from tsugiki.engine.structure import is_plain_linear, structure_of
 from tsugiki.errors import AdapterError
 
 PREFIX = "base_model.model."
@@ -45,12 +46,13 @@ DESCRIPTIVE = {
 }  # fmt: skip
 
 
-def peft_config(plan: Plan, base_name: str) -> dict[str, Any] | None:
+def peft_config(plan: Plan, base_name: str, tied: frozenset[str]) -> dict[str, Any] | None:
     """`adapter_config.json` for the plan, or None when PEFT's LoRA cannot express it.
 
-    Whole modules trained in full become `modules_to_save`; a module of which only a part is trained has no place there.
+    Whole modules trained in full become `modules_to_save`; a module of which only a part is trained has no place there,
+    nor has a weight that is `tied` to another: PEFT would train and store one of the two alone.
     """
-    if not plan.low_rank or plan.bottlenecks:
+    if not plan.low_rank or plan.bottlenecks or not tied.isdisjoint(plan.full):
         return None
     parts = list(plan.low_rank.values())
     first = parts[0]
@@ -92,6 +94,11 @@ def plan_from_peft(model: nn.Module, config: Mapping[str, Any], folder: Path) ->
     dropout = _number(config, "lora_dropout", folder) if config.get("lora_dropout") else 0.0
     linears = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     targets = [name for name in linears if _is_target(name, config, model)]
+    if odd := [name for name in targets if not is_plain_linear(linears[name])]:
+        raise AdapterError(
+            f"{folder} adapts {odd[0]}, which is more than a linear layer on this base.",
+            fix="Leave it out of target_modules.",
+        )
     if not targets:
         raise AdapterError(
             f"target_modules {config.get('target_modules')!r} of {folder} match no linear layer "
@@ -109,6 +116,11 @@ def plan_from_peft(model: nn.Module, config: Mapping[str, Any], folder: Path) ->
         scale = own_alpha / (math.sqrt(own_rank) if config.get("use_rslora") else own_rank)
         low_rank[name] = LowRank(own_rank, scale, float(dropout), bool(config.get("use_dora")))
     full = _saved_parameters(model, config.get("modules_to_save") or [], folder)
+    if tied := sorted(tied_weights(model) & set(full)):
+        raise AdapterError(
+            f"{folder} holds a {tied[0]} of its own, which on this base is the same weight as another.",
+            fix="Load it with PEFT, which unties them.",
+        )
     low_rank = {name: part for name, part in low_rank.items() if f"{name}.weight" not in full}
     return Plan(method="hybrid" if full else "lora", low_rank=low_rank, full=full)
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from torch import nn
 
 from tsugiki.config import MethodName, PlanSpec
-from tsugiki.engine.structure import Block, Structure, structure_of
+from tsugiki.engine.structure import Block, Structure, is_plain_linear, structure_of
 from tsugiki.errors import PlanError
 
 AUTO = "auto"
@@ -106,12 +106,12 @@ def make_plan(model: nn.Module, spec: PlanSpec) -> Plan:
         raise PlanError(
             "No linear layer is left for a low-rank update.", fix="Name fewer full_layers, or use --method full."
         )
-    full = tuple(
+    full = (
         f"{module}.{name}"
         for module in sorted(full_modules)
         for name, _ in model.get_submodule(module).named_parameters()
     )
-    return Plan(method=spec.method, low_rank=low_rank, full=full)
+    return Plan(method=spec.method, low_rank=low_rank, full=tuple(dict.fromkeys(full)))
 
 
 def _low_rank(spec: PlanSpec) -> LowRank:
@@ -136,7 +136,7 @@ def _targets(model: nn.Module, structure: Structure, spec: PlanSpec) -> list[str
     """
     chosen: list[str] = []
     left_out = set(structure.linears) - {name for block in _chosen_blocks(structure, spec) for name in block.linears}
-    candidates = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    candidates = [name for name, module in model.named_modules() if is_plain_linear(module)]
     for target in spec.targets:
         found = structure.linears if target == ALL_LINEAR else [n for n in candidates if _ends_with(n, target)]
         if not found:

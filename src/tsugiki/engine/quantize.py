@@ -119,12 +119,7 @@ def quantize_blocks(model: nn.Module, kind: Quantization, device: torch.device) 
     a forward of their own (routers) are left alone. Raises BaseModelError where this would save little: experts of a
     mixture are not linear layers.
     """
-    linears = {name: model.get_submodule(name) for name in structure_of(model).linears}
-    plain = {
-        name: layer
-        for name, layer in linears.items()
-        if isinstance(layer, nn.Linear) and type(layer).forward is nn.Linear.forward
-    }
+    plain = {name: _linear(model, name) for name in structure_of(model).linears}
     blocks = [model.get_submodule(block.name) for block in structure_of(model).blocks]
     every = sum(parameter.numel() for block in blocks for parameter in block.parameters())
     if 2 * sum(layer.weight.numel() for layer in plain.values()) < every:
@@ -135,6 +130,12 @@ def quantize_blocks(model: nn.Module, kind: Quantization, device: torch.device) 
         )
     for name, linear in plain.items():
         model.set_submodule(name, QuantizedLinear(pack(linear.weight.to(device), kind), linear.bias))
+
+
+def _linear(model: nn.Module, name: str) -> nn.Linear:
+    found = model.get_submodule(name)
+    assert isinstance(found, nn.Linear)
+    return found
 
 
 def require(kind: str) -> None:

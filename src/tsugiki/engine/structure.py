@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from tsugiki.errors import BaseModelError
 
@@ -65,8 +67,26 @@ def decoder_of(model: Any) -> nn.Module:
     return decoder
 
 
+def is_plain_linear(module: nn.Module) -> bool:
+    """W x + b and nothing else: no router that returns more, no layer that does something of its own besides."""
+    if not isinstance(module, nn.Linear):
+        return False
+    if type(module).forward is nn.Linear.forward or hasattr(module, "packed"):
+        return True
+    weight = module.weight
+    x = torch.linspace(-1, 1, 2 * module.in_features, device=weight.device).view(2, -1).to(weight.dtype)
+    with torch.no_grad():
+        found, expected = module(x), functional.linear(x, weight, module.bias)
+    if not isinstance(found, Tensor) or found.shape != expected.shape:
+        return False
+    return found.is_meta or torch.allclose(found, expected)
+
+
 def _layer_list(model: nn.Module, architecture: str) -> tuple[str, nn.ModuleList]:
-    for name, module in model.named_modules():
+    """Of the decoder: a model that sees or hears has lists of blocks of other towers besides."""
+    decoder = decoder_of(model) if hasattr(model, "get_decoder") else model
+    prefix = next((name for name, module in model.named_modules() if module is decoder), "")
+    for name, module in decoder.named_modules(prefix=prefix):
         if isinstance(module, nn.ModuleList) and len(module) > 0 and _is_block(module[0]):
             return name, module
     raise BaseModelError(
@@ -84,7 +104,7 @@ def _block(index: int, name: str, layer: nn.Module) -> Block:
     children = [child for child, _ in layer.named_children()]
     attention = next(child for child in children if child in ATTENTION_NAMES)
     mlp = next(child for child in children if child in MLP_NAMES)
-    linears = tuple(f"{name}.{path}" for path, module in layer.named_modules() if isinstance(module, nn.Linear))
+    linears = tuple(f"{name}.{path}" for path, module in layer.named_modules() if is_plain_linear(module))
     return Block(index=index, name=name, linears=linears, attention=f"{name}.{attention}", mlp=f"{name}.{mlp}")
 
 

@@ -16,6 +16,7 @@ import torch
 
 from tsugiki.config import Recipe
 from tsugiki.engine.attach import Trainable
+from tsugiki.engine.attention import uses_ours
 from tsugiki.engine.bank import Bank, bank_products
 from tsugiki.engine.base import Base
 from tsugiki.engine.batches import Encoded
@@ -110,22 +111,21 @@ def _train(
     keep: Mapping[int, int],
 ) -> list[TrainResult | TrainingError]:
     tokens = tokens_per_pass(recipes[0].micro_tokens, base.device)
-    with _memory_errors(recipes[0], tokens):
-        learners = [
-            Learner(at, trainable, recipe, own, (train_set, dev_set), folder)
+    learners: list[Learner] = []
+    try:
+        with _memory_errors(recipes[0], tokens):
             for at, (trainable, recipe, own, folder) in enumerate(
                 zip(trainables, recipes, generators, folders, strict=True)
-            )
-        ]
-        packed = _packs(base, bank)
-        cut = _blocks_to_cache(base, learners, (train_set, dev_set))
-        if cut:
-            train_set, dev_set = (
-                with_states(base, encoded, cut, micro_tokens=tokens, folder=prefix_folder)
-                for encoded in (train_set, dev_set)
-            )
-            _count_the_prefix(learners, train_set, dev_set)
-        try:
+            ):
+                learners.append(Learner(at, trainable, recipe, own, (train_set, dev_set), folder))
+            packed = _packs(base, bank)
+            cut = _blocks_to_cache(base, learners, (train_set, dev_set))
+            if cut:
+                train_set, dev_set = (
+                    with_states(base, encoded, cut, micro_tokens=tokens, folder=prefix_folder)
+                    for encoded in (train_set, dev_set)
+                )
+                _count_the_prefix(learners, train_set, dev_set)
             recomputed = bank is None and _must_recompute(learners[0], tokens, train_set)
             less = recomputing(base.model) if recomputed else keeping_less(base.model, base.dtype)
             sharing_inputs, norms = _sharing(base, bank, trainables), keeping_inputs(base.model)
@@ -135,17 +135,19 @@ def _train(
                 while turn := in_turn(learners):
                     take_turn(passing, turn, train_set, dev_set, on_step)
                     let_the_weak_leave(learners, keep)
-        finally:
-            for learner in learners:
-                learner.optimizer.close()
+            return [learner.error or learner.result(cut, recomputed=recomputed) for learner in learners]
+    finally:
+        for learner in learners:
+            learner.optimizer.close()
         base.model.eval()
-        return [learner.error or learner.result(cut, recomputed=recomputed) for learner in learners]
 
 
 def _packs(base: Base, bank: Bank | None) -> bool:
-    if bank is not None:
-        bank.take(())  # tried on the base alone
-    return packs(base.model)
+    if bank is None:
+        return packs(base.model)
+    bank.take(())  # tried on the base alone
+    # Only our attention takes rows apart; another one's masks let a number that is none through to other candidates.
+    return uses_ours(base.model) and packs(base.model)
 
 
 @contextmanager
@@ -178,9 +180,14 @@ def _must_recompute(learner: Learner, tokens: int, train_set: Encoded) -> bool:
 
 
 def _blocks_to_cache(base: Base, learners: Sequence[Learner], data: tuple[Encoded, Encoded]) -> int:
+    """A run that goes on from a checkpoint keeps to what was decided, since both ways differ in their rounding."""
+    decided = [learner.progress.cached_blocks for learner in learners if learner.progress.cached_blocks is not None]
     blocks = min(frozen_blocks(base.model, learner.trainable.plan) for learner in learners)
     read = sum(learner.recipe.max_steps * learner.recipe.batch_size for learner in learners)
-    return blocks if worth_caching(base, blocks, data, rows_read=read) else 0
+    cut = decided[0] if decided else blocks if worth_caching(base, blocks, data, rows_read=read) else 0
+    for learner in learners:
+        learner.progress.cached_blocks = cut
+    return cut
 
 
 def _count_the_prefix(learners: Sequence[Learner], *data: Encoded) -> None:

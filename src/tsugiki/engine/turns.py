@@ -77,19 +77,20 @@ def _one_step(passing: Passing, turn: Sequence[Learner], train_set: Encoded) -> 
         for learner in turn
     }
     labels = {candidate: sum(len(batch.targets_N) for batch in found) for candidate, found in batches.items()}
-    totals = dict.fromkeys(batches, 0.0)
+    totals: dict[int, torch.Tensor | float] = dict.fromkeys(batches, 0.0)
     for number in range(max(map(len, batches.values()))):
         parts = [(candidate, found[number]) for candidate, found in batches.items() if number < len(found)]
         found = passing.joint_losses(parts)
         means = [loss / labels[candidate] for (candidate, _), loss in zip(parts, found, strict=True)]
         torch.stack(means).sum().backward()
         for (candidate, _), mean in zip(parts, means, strict=True):
-            totals[candidate] += float(mean.detach())
+            totals[candidate] += mean.detach()  # no look at its value before the step is done: a GPU would wait
+    losses = {candidate: float(total) for candidate, total in totals.items()}
     for learner in turn:
         with _a_bank_goes_on(learner, passing.bank):
-            learner.update(totals[learner.candidate])
+            learner.update(losses[learner.candidate])
     return {
-        candidate: (totals[candidate], sum(batch.tokens for batch in found)) for candidate, found in batches.items()
+        candidate: (losses[candidate], sum(batch.tokens for batch in found)) for candidate, found in batches.items()
     }
 
 

@@ -44,6 +44,7 @@ def calibrate(spec: TrialSpec, study: Path, emit: Emit) -> dict[str, Any]:
     for plan in sorted(spec.plans, key=lambda plan: held_for(plan.method, spec.recipe) != spec.recipe):
         emit({"event": "phase", "phase": f"calibrate {plan.method}"})
         scratch = scratch_folder(study, spec.id) / plan.method
+        shutil.rmtree(scratch, ignore_errors=True)  # of a calibration that was killed: all steps are timed here
         release_memory()
         try:
             if task is None or held_for(plan.method, spec.recipe).quantize != task.base.spec.quantize:
