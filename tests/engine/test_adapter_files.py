@@ -170,3 +170,19 @@ def test_a_damaged_or_hostile_folder_is_refused_and_the_base_stays_bare(
 def test_a_folder_that_is_not_there_is_named(tiny_base: Base, tmp_path: Path) -> None:
     with pytest.raises(AdapterError, match="There is no adapter folder"):
         load_adapter(tiny_base, tmp_path / "nothing")
+
+
+def test_a_tied_head_trained_in_full_is_not_written_for_peft_which_would_untie_it(
+    tiny_base: Base, tiny_llama_untied: Path, tmp_path: Path
+) -> None:
+    spec = PlanSpec(method="hybrid", rank=2, full_layers=("lm_head",))
+    logits = saved(tiny_base, tmp_path / "tied", spec)
+    assert not (tmp_path / "tied" / PEFT_CONFIG).exists()
+    load_adapter(tiny_base, tmp_path / "tied").detach()
+    assert torch.isfinite(logits).all()
+    untied = load_base(BaseSpec(str(tiny_llama_untied), "float32", "cpu"))
+    saved(untied, tmp_path / "untied", spec)
+    assert json.loads((tmp_path / "untied" / PEFT_CONFIG).read_text())["modules_to_save"] == ["lm_head"]
+    (tmp_path / "untied" / MANIFEST).unlink()
+    with pytest.raises(AdapterError, match=r"lm_head\.weight of its own.*the same weight as another"):
+        load_adapter(tiny_base, tmp_path / "untied")

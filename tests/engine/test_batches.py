@@ -71,11 +71,20 @@ def test_padding_changes_no_row(tiny_bases: Base) -> None:
     (batch,) = micro_batches(encoded, range(3), micro_tokens=4096)
     with torch.no_grad():
         together = tiny_bases.model(input_ids=batch.ids_BT).logits
-        order = sorted(range(3), key=encoded.length)
-        for at, row in enumerate(order):
+        for at, row in enumerate(batch.rows):
             ids = [*encoded.prompts[row], *encoded.completions[row][:-1]]
             alone = tiny_bases.model(input_ids=torch.tensor([ids])).logits[0]
             torch.testing.assert_close(together[at, : len(ids)], alone, rtol=0, atol=2e-5)
+
+
+def test_no_more_passes_than_are_needed() -> None:
+    """Filled in order these are three batches of 192 tokens."""
+    encoded = rows([(length, 1) for length in (30, 35, 40, 45, 50, 55, 60, 65)])
+    batches = micro_batches(encoded, range(8), micro_tokens=192, packed=True)
+    assert [batch.ids_BT.numel() for batch in batches] == [190, 190]
+    many = rows([(1 + place % 40, 2) for place in range(20_000)])
+    found = micro_batches(many, range(20_000), micro_tokens=256, packed=True)
+    assert sum(batch.ids_BT.numel() for batch in found) / (256 * len(found)) > 0.9
 
 
 def test_prompts_and_completions_join_to_what_generation_reads(tiny_bases: Base) -> None:

@@ -137,3 +137,50 @@ def test_small_parts_stand_in_the_chosen_blocks_only(tiny_base: Base, method: Me
 def test_a_model_without_decoder_blocks_is_refused() -> None:
     with pytest.raises(BaseModelError, match="Sequential has no list of decoder blocks"):
         structure_of(nn.Sequential(nn.Linear(2, 2)))
+
+
+def test_a_tied_weight_named_twice_is_trained_once_and_given_back(tiny_base: Base) -> None:
+    spec = PlanSpec(method="hybrid", rank=2, full_layers=("lm_head", "embed_tokens"))
+    model = tiny_base.model
+    frozen = model.get_input_embeddings().weight
+    trainable = attach(tiny_base, make_plan(model, spec), seed=0)
+    assert model.get_input_embeddings().weight is model.get_output_embeddings().weight is not frozen
+    assert sum(parameter.shape == frozen.shape for parameter in trainable.trained.values()) == 1
+    trainable.detach()
+    assert model.get_input_embeddings().weight is model.get_output_embeddings().weight is frozen
+    assert not frozen.requires_grad
+
+
+def test_the_blocks_are_those_of_the_language_model_and_not_of_a_tower_before_it() -> None:
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    small = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = Gemma3Config(
+        text_config={**small, "num_key_value_heads": 1, "head_dim": 16, "vocab_size": 300},
+        vision_config={**small, "image_size": 28, "patch_size": 14},
+    )
+    with torch.device("meta"):
+        model = Gemma3ForConditionalGeneration(config)
+    towers = [name for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
+    assert any("vision" in name for name in towers)
+    structure = structure_of(model)
+    assert len(structure.blocks) == 2 and all("language_model.layers." in block.name for block in structure.blocks)
+    assert model.get_submodule(structure.blocks[1].mlp) is model.get_decoder().layers[1].mlp
+
+
+def test_a_linear_layer_that_does_more_is_left_alone(tiny_base: Base) -> None:
+    class Router(nn.Linear):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+            y = super().forward(x)
+            return y, y.argmax(dim=-1)
+
+    class Renamed(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x @ self.weight.T
+
+    mlp = tiny_base.model.model.layers[0].mlp
+    mlp.router, mlp.other = Router(64, 4, bias=False), Renamed(64, 4, bias=False)
+    linears = structure_of(tiny_base.model).linears
+    assert "model.layers.0.mlp.other" in linears and "model.layers.0.mlp.router" not in linears
+    with pytest.raises(PlanError, match="no linear layer"):
+        make_plan(tiny_base.model, PlanSpec(targets=("router",)))

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tsugiki.config import PlanSpec, Recipe
+from tsugiki.engine import train as train_module
 from tsugiki.engine.attach import attach
 from tsugiki.engine.base import Base, BaseSpec, live_weights_digest, load_base
 from tsugiki.engine.batches import Encoded, encode, micro_batches
@@ -79,11 +80,12 @@ def test_states_are_bit_equal_to_a_forward_pass_in_the_same_batch(tiny_bases: Ba
         again = seen.pop()
         states_BTD = batch.entering()
         assert states_BTD is not None and torch.equal(states_BTD, again)
-        padded = micro_batches(encoded, batch.rows, micro_tokens=10**6)[0].entering()
+        (whole,) = micro_batches(encoded, batch.rows, micro_tokens=10**6)
+        padded = whole.entering()
         assert padded is not None
-        for place, states_TD in enumerate(again[0].split(batch.lengths)):
-            assert torch.equal(padded[place, : len(states_TD)], states_TD)
-            assert not padded[place, len(states_TD) :].any()
+        for row, states_TD in zip(batch.rows, again[0].split(batch.lengths), strict=True):
+            own_TD = padded[whole.rows.index(row)]
+            assert torch.equal(own_TD[: len(states_TD)], states_TD) and not own_TD[len(states_TD) :].any()
     hook.remove()
 
 
@@ -206,3 +208,31 @@ def test_states_do_not_change_the_digest_of_the_rows(tiny_base: Base) -> None:
     kept = with_states(tiny_base, encoded, 1, micro_tokens=4096)
     assert kept == encoded and kept.digest == encoded.digest
     assert replace(kept, states=None) == encoded
+
+
+def test_a_resumed_run_keeps_to_the_cut_it_began_with(
+    tiny_base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever memory is free by then: both ways differ in their rounding."""
+    rows = data(tiny_base)
+    recipe = Recipe(max_steps=6, batch_size=4, evaluations=1, checkpoint_every=2, micro_tokens=64)
+    spec = PlanSpec(rank=2, blocks=("last:1",))
+    found = []
+    for stops in (False, True):
+        trainable = attach(tiny_base, make_plan(tiny_base.model, spec), seed=0)
+        if stops:
+            with pytest.raises(KeyboardInterrupt):
+                train(trainable, *rows, recipe, on_step=_stop_at_three, checkpoint=tmp_path)
+            trainable.detach()
+            trainable = attach(tiny_base, make_plan(tiny_base.model, spec), seed=0)
+            monkeypatch.setattr(train_module, "worth_caching", lambda *_, **__: False)
+        result = train(trainable, *rows, recipe, on_step=lambda step: None, checkpoint=tmp_path if stops else None)
+        found.append((result.cached_blocks, [part.detach().clone() for part in trainable.trained.values()]))
+        trainable.detach()
+    assert found[0][0] == found[1][0] == 1
+    assert all(torch.equal(one, other) for one, other in zip(found[0][1], found[1][1], strict=True))
+
+
+def _stop_at_three(step: Any) -> None:
+    if step.step == 3:
+        raise KeyboardInterrupt

@@ -9,15 +9,20 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from tsugiki.config import PlanSpec, Recipe
+from tsugiki.engine import footprint
 from tsugiki.engine import recompute as module
 from tsugiki.engine.attach import Trainable, attach
 from tsugiki.engine.bank import attach_bank
 from tsugiki.engine.base import Base
 from tsugiki.engine.batches import encode, micro_batches
 from tsugiki.engine.footprint import training_bytes
+from tsugiki.engine.gated_mlp import keeping_less
 from tsugiki.engine.loss import token_loss
+from tsugiki.engine.lowrank import products_of
+from tsugiki.engine.norms import keeping_inputs
 from tsugiki.engine.plan import make_plan
 from tsugiki.engine.recompute import recomputes, recomputing
+from tsugiki.engine.shared_input import sharing
 from tsugiki.engine.train import train, train_bank
 from tsugiki.errors import PlanError
 
@@ -65,6 +70,25 @@ def kept_bytes(trainable: Trainable, loss: Any, batch: Any) -> int:
     total = sum(kept.values())
     del value
     return total
+
+
+@pytest.mark.parametrize("spec", [PlanSpec(rank=3), PlanSpec(rank=3, dropout=0.0)], ids=["dropout", "plain"])
+def test_what_is_kept_is_what_the_estimate_counts(tiny_bases: Base, spec: PlanSpec) -> None:
+    """Norms of queries and keys included (Gemma 3). What is kept once for all blocks is not part of that estimate."""
+    plan = make_plan(tiny_bases.model, spec)
+    trainable = attach(tiny_bases, plan, seed=0)
+    trainable.model.train()
+    every = encode(tiny_bases.tokenizer, PAIRS, max_length=64)
+    (batch,) = micro_batches(every, range(14), micro_tokens=4096, packed=True)
+    with keeping_less(trainable.model, torch.float32), keeping_inputs(trainable.model):
+        layers = trainable.low_rank_layers()
+        with sharing(trainable.model, layers, products_of, lambda layer: layer.part.dropout):
+            found = kept_bytes(trainable, token_loss(trainable.model), batch)
+    sizes = footprint._Sizes(footprint.shapes_of(tiny_bases.model.config, torch.float32), plan, torch.float32, "none")
+    tokens = batch.ids_BT.numel()
+    estimated = tokens * sum(sizes._saved_per_token(block) for block in sizes.blocks)
+    once = 64 * 4 * 2 * tokens  # what the last norm and the head keep
+    assert 0.85 * estimated <= found <= 1.15 * (estimated + once)
 
 
 def test_less_is_kept_than_otherwise(tiny_base: Base) -> None:

@@ -154,6 +154,51 @@ def test_a_diverging_run_stops_with_its_learning_rate(tiny_base: Base) -> None:
         train(trainable, *data(tiny_base), RECIPE, on_step=lambda step: None)
 
 
+def test_a_run_that_diverges_later_on_says_at_which_step_and_rate(tiny_base: Base) -> None:
+    trainable = attach(tiny_base, make_plan(tiny_base.model, PlanSpec(rank=4)), seed=0)
+
+    def spoil(step: Any) -> None:
+        if step.step == 3:
+            next(iter(trainable.trained.values())).data.fill_(float("inf"))
+
+    with pytest.raises(TrainingError, match=rf"at step 4; training has diverged.*it is {RECIPE.learning_rate:g}"):
+        train(trainable, *data(tiny_base), RECIPE.model_copy(update={"evaluations": 1}), on_step=spoil)
+
+
+def test_a_dev_loss_that_is_no_number_stops_the_run(tiny_base: Base) -> None:
+    trainable = attach(tiny_base, make_plan(tiny_base.model, PlanSpec(rank=4)), seed=0)
+    recipe = RECIPE.model_copy(update={"evaluations": RECIPE.max_steps})
+    real = turns._one_step
+
+    def spoiling(*given: Any) -> Any:
+        found = real(*given)
+        next(iter(trainable.trained.values())).data.fill_(float("nan"))
+        return found
+
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(TrainingError, match=r"dev loss is nan at step 1"):
+        patched.setattr(turns, "_one_step", spoiling)
+        train(trainable, *data(tiny_base), recipe, on_step=lambda step: None)
+
+
+def test_an_error_before_the_first_step_leaves_nothing_behind(
+    tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = load_base(BaseSpec(str(tiny_llama), "bfloat16", "cpu"))
+    trainable = attach(base, make_plan(base.model, PlanSpec(method="full")), seed=0)
+    real = train_module.packs
+
+    def failing(model: Any) -> bool:
+        model.train()
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(train_module, "packs", failing)
+    with pytest.raises(RuntimeError, match="no luck"):
+        train(trainable, *data(base), RECIPE, on_step=lambda step: None)
+    assert not base.model.training
+    monkeypatch.setattr(train_module, "packs", real)
+    assert train(trainable, *data(base), RECIPE, on_step=lambda step: None).steps > 0
+
+
 def test_early_stop_returns_the_best_weights(tiny_base: Base) -> None:
     recipe = Recipe(max_steps=200, batch_size=4, evaluations=100, learning_rate=0.5, patience=3, schedule="constant")
     trainable, result, steps = run(tiny_base, PlanSpec(rank=4, dropout=0.0), recipe)

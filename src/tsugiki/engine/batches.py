@@ -8,6 +8,8 @@ listed, never cut.
 
 from __future__ import annotations
 
+import heapq
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -175,6 +177,29 @@ def micro_batches(encoded: Encoded, rows: Sequence[int], *, micro_tokens: int, p
 
     Attention takes packed rows apart and pads them to the longest; there at most twice as many are allowed.
     """
+    groups = _balanced(encoded, rows, micro_tokens) if packed else None
+    if groups is None:
+        groups = _in_order(encoded, rows, micro_tokens, packed=packed)
+    return [_batch(encoded, group, packed=packed) for group in groups]
+
+
+def _balanced(encoded: Encoded, rows: Sequence[int], micro_tokens: int) -> list[list[int]] | None:
+    """As few batches as the tokens allow, of nearly equal size, since each costs a fixed part; None where that would
+    break a limit. The longest rows come first, each goes where the fewest tokens are.
+    """
+    count = math.ceil(sum(map(encoded.length, rows)) / micro_tokens)
+    groups: list[list[int]] = [[] for _ in range(count)]
+    heap = [(0, place) for place in range(count)]
+    for row in sorted(rows, key=lambda row: (-encoded.length(row), row)):
+        held, place = heap[0]
+        groups[place].append(row)
+        heapq.heapreplace(heap, (held + encoded.length(row), place))
+    padded = max((len(group) * encoded.length(group[0]) for group in groups if group), default=0)
+    return groups if max(heap, default=(0, 0))[0] <= micro_tokens and padded <= 2 * micro_tokens else None
+
+
+def _in_order(encoded: Encoded, rows: Sequence[int], micro_tokens: int, *, packed: bool) -> list[list[int]]:
+    """Rows of like length together, the shortest first."""
     groups: list[list[int]] = []
     held = 0
     for row in sorted(rows, key=lambda row: (encoded.length(row), row)):
@@ -187,7 +212,7 @@ def micro_batches(encoded: Encoded, rows: Sequence[int], *, micro_tokens: int, p
         else:
             groups.append([row])
             held = length
-    return [_batch(encoded, group, packed=packed) for group in groups]
+    return groups
 
 
 def _batch(encoded: Encoded, rows: Sequence[int], *, packed: bool) -> Batch:

@@ -181,7 +181,7 @@ class _Sizes:
         return packed_bytes(weight.numel(), len(weight), self.quantize)
 
     def learning(self, *, with_gradients: bool = True) -> dict[str, int]:
-        """Two AdamW moments in float32, a float32 master beside a half-precision weight, and the best parts so far."""
+        """Two AdamW moments in float32, and a float32 master beside a half-precision weight."""
         masters = self.full * FLOAT32 if self.item < FLOAT32 else 0
         return {
             "optimiser": 2 * self.trained * FLOAT32 + masters,
@@ -234,8 +234,8 @@ class _Sizes:
         again. Layers that read the same input share its dropout mask.
         """
         hidden = int(self.config.hidden_size)
-        queries, middle = self._outputs(block, ("q_proj",)), self._outputs(block, ("up_proj", "gate_proj")) // 2
-        keys = self._outputs(block, ("k_proj", "v_proj"))
+        queries, keys = self._outputs(block, ("q_proj",)), self._outputs(block, ("k_proj", "v_proj"), 2 * hidden)
+        middle = self._middle(block)
         saved = self._norms(block) + (2 * queries + keys + 2 * middle) * self.item
         parts = {name: self.plan.low_rank[name] for name in block.linears if name in self.plan.low_rank}
         if parts or any(f"{name}.weight" in self.plan.full for name in block.linears):
@@ -254,7 +254,7 @@ class _Sizes:
     def _passing_per_token(self) -> int:
         """Bytes per token while one block runs without gradients: residual, normed input, and the widest step."""
         block, hidden = self.blocks[0], int(self.config.hidden_size)
-        middle = self._outputs(block, ("up_proj", "gate_proj")) // 2
+        middle = self._middle(block)
         attention = 5 * self._outputs(block, ("q_proj",))
         return hidden * (FLOAT32 + 3 * self.item) + max(3 * middle, attention) * self.item
 
@@ -267,9 +267,16 @@ class _Sizes:
         return rows * vocabulary * (2 * self.item + 3 * FLOAT32) + (self.largest * FLOAT32 if trains_head else 0)
 
     def _norms(self, block: Block) -> int:
-        """Bytes per token that norms over the hidden size keep (a block has two, Gemma's four)."""
+        """Bytes per token that norms keep: those over the hidden size (two in a block, Gemma's four), and those of
+        queries and keys where an attention has them.
+        """
         hidden = int(self.config.hidden_size)
-        saved = 0
+        attention = dict(self.model.get_submodule(block.attention).named_children())
+        saved = sum(
+            self._outputs(block, (projection,)) * self.item
+            for norm, projection in (("q_norm", "q_proj"), ("k_norm", "k_proj"))
+            if getattr(attention.get(norm), "weight", None) is not None
+        )
         for name, child in self.model.get_submodule(block.name).named_children():
             weight = getattr(child, "weight", None)
             if weight is not None and weight.shape == (hidden,):
@@ -277,10 +284,17 @@ class _Sizes:
                 saved += hidden * (FLOAT32 if trained else self.item)
         return saved
 
-    def _outputs(self, block: Block, endings: tuple[str, ...]) -> int:
-        """Output features of the block's linear layers with these endings, summed; the hidden size if none is there."""
+    def _outputs(self, block: Block, endings: tuple[str, ...], otherwise: int | None = None) -> int:
+        """Output features of the block's linear layers with these endings, summed; where the architecture has other
+        names, `otherwise` or the hidden size.
+        """
         found = [self._linear(name).out_features for name in block.linears if name.endswith(endings)]
-        return sum(found) if found else int(self.config.hidden_size)
+        return sum(found) if found else otherwise or int(self.config.hidden_size)
+
+    def _middle(self, block: Block) -> int:
+        """The width inside the MLP, whatever its layers are called."""
+        inside = [self._linear(name).out_features for name in block.linears if name.startswith(f"{block.mlp}.")]
+        return max(inside, default=int(self.config.hidden_size))
 
     def _linear(self, name: str) -> nn.Linear:
         linear = self.model.get_submodule(name)
