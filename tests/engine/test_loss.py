@@ -13,7 +13,7 @@ from tsugiki.config import PlanSpec
 from tsugiki.engine.attach import attach
 from tsugiki.engine.base import Base
 from tsugiki.engine.batches import Batch, encode, micro_batches
-from tsugiki.engine.loss import _head_is_all, chunked_cross_entropy, mean_loss, token_loss
+from tsugiki.engine.loss import _head_is_all, chunked_cross_entropies, mean_loss, token_loss
 from tsugiki.engine.plan import make_plan
 
 PAIRS = [("部品: ", "B-23"), ("Class of a zener diode? ", "Diode"), ("x", "y z"), ("用語: サーバ ", "サーバー")]
@@ -27,7 +27,7 @@ def test_gradcheck(softcap: float | None) -> None:
     bias = torch.randn(11, dtype=torch.float64, requires_grad=True)
     targets = torch.randint(0, 11, (7,))
     assert torch.autograd.gradcheck(
-        lambda h, w, b: chunked_cross_entropy(h, w, b, targets, softcap=softcap, chunk=3),
+        lambda h, w, b: chunked_cross_entropies(h, w, b, targets, [7], softcap=softcap, chunk=3),
         (hidden, weight, bias),
         atol=1e-6,
     )
@@ -39,7 +39,7 @@ def test_equals_plain_cross_entropy_in_float32(chunk: int | None, vocabulary: in
     torch.manual_seed(1)
     hidden, weight = torch.randn(33, 8, requires_grad=True), torch.randn(vocabulary, 8, requires_grad=True)
     targets = torch.randint(0, vocabulary, (33,))
-    ours = chunked_cross_entropy(hidden, weight, None, targets, chunk=chunk)
+    (ours,) = chunked_cross_entropies(hidden, weight, None, targets, [33], chunk=chunk)
     plain = functional.cross_entropy(hidden @ weight.T, targets, reduction="sum")
     torch.testing.assert_close(ours, plain, rtol=1e-6, atol=1e-4)
     for one, other in zip(
@@ -53,7 +53,7 @@ def test_bfloat16_accumulates_in_float32() -> None:
     hidden, weight = torch.randn(500, 16).bfloat16(), torch.randn(1000, 16).bfloat16()
     targets = torch.randint(0, 1000, (500,))
     reference = functional.cross_entropy(hidden.double() @ weight.double().T, targets, reduction="sum")
-    ours = chunked_cross_entropy(hidden, weight, None, targets, chunk=64)
+    (ours,) = chunked_cross_entropies(hidden, weight, None, targets, [500], chunk=64)
     assert ours.dtype == torch.float32
     assert abs(ours.item() / reference.item() - 1) < 2e-3
 
@@ -68,13 +68,31 @@ def test_nothing_is_computed_for_a_gradient_that_nobody_wants(monkeypatch: pytes
     hidden, weight = torch.randn(4, 3, requires_grad=True), torch.randn(9, 3, requires_grad=True)
     monkeypatch.setattr(Tensor, "softmax", lambda *_, **__: pytest.fail("a gradient was taken"))
     with torch.no_grad():
-        assert chunked_cross_entropy(hidden, weight, None, torch.tensor([1, 2, 3, 4])) > 0
+        assert chunked_cross_entropies(hidden, weight, None, torch.tensor([1, 2, 3, 4]), [4]) > 0
 
 
 def test_a_frozen_head_gets_no_gradient() -> None:
     hidden, weight = torch.randn(4, 3, requires_grad=True), torch.randn(9, 3)
-    chunked_cross_entropy(hidden, weight, None, torch.tensor([1, 2, 3, 4])).backward()
+    (loss,) = chunked_cross_entropies(hidden, weight, None, torch.tensor([1, 2, 3, 4]), [4])
+    loss.backward()
     assert hidden.grad is not None and weight.grad is None
+
+
+@pytest.mark.parametrize("softcap", [None, 4.0])
+def test_several_sums_from_one_pass_over_the_head(softcap: float | None) -> None:
+    """As candidates of a bank take them, each with a gradient of its own size; borders fall inside chunks."""
+    torch.manual_seed(3)
+    hidden, weight = torch.randn(9, 3, dtype=torch.float64, requires_grad=True), torch.randn(11, 3, dtype=torch.float64)
+    targets, counts = torch.randint(0, 11, (9,)), (4, 1, 4)
+    together = chunked_cross_entropies(hidden, weight, None, targets, counts, softcap=softcap, chunk=3)
+    alone = torch.cat([
+        chunked_cross_entropies(h, weight, None, t, [len(t)], softcap=softcap)
+        for h, t in zip(hidden.split(counts), targets.split(counts), strict=True)
+    ])  # fmt: skip
+    torch.testing.assert_close(together, alone)
+    sizes = torch.tensor([0.5, 2.0, -1.0], dtype=torch.float64)
+    (found,), (wanted,) = (torch.autograd.grad(sums @ sizes, hidden) for sums in (together, alone))
+    torch.testing.assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("targets", [("all-linear",), ("all-linear", "lm_head")], ids=["frozen-head", "head-with-lora"])

@@ -53,7 +53,12 @@ def share_losses(model: Any, entry: Entry | None = None) -> ShareLosses:
             flat = _flat(model(input_ids=ids_BT, use_cache=False, **told).logits)
             return [_plain_loss(flat[positions_N], targets_N) for positions_N, targets_N in shares]
         flat = _flat(decoder_of(model)(input_ids=ids_BT, use_cache=False, **told).last_hidden_state)
-        return [_head_loss(head, flat[positions_N], targets_N, softcap) for positions_N, targets_N in shares]
+        if type(head) is not nn.Linear:
+            return [_wrapped_head_loss(head, flat[places_N], targets_N, softcap) for places_N, targets_N in shares]
+        positions_N, targets_N = (torch.cat(both) if len(both) > 1 else both[0] for both in zip(*shares, strict=True))
+        counts = [len(targets) for _, targets in shares]
+        head_rows = head.weight, head.bias
+        return list(chunked_cross_entropies(flat[positions_N], *head_rows, targets_N, counts, softcap=softcap))
 
     return losses
 
@@ -83,25 +88,28 @@ def mean_loss(model: Any, encoded: Encoded, *, micro_tokens: int) -> float:
     return total / count
 
 
-def chunked_cross_entropy(
+def chunked_cross_entropies(
     hidden_ND: Tensor,
     weight_VD: Tensor,
     bias_V: Tensor | None,
     targets_N: Tensor,
+    counts: Sequence[int],
     *,
     softcap: float | None = None,
     chunk: int | None = None,
 ) -> Tensor:
-    """Sum over N of -log softmax(softcap(W h + b))[target]; gradients to h, W and b where they are asked for."""
+    """Sums of -log softmax(softcap(W h + b))[target], one for each `counts` of the N; gradients to h, W and b where
+    they are asked for (to W and b from one sum alone).
+    """
     chunk = chunk or max(16, CHUNK_ELEMENTS // weight_VD.shape[0])
     learns = torch.is_grad_enabled()  # inside the function every input that can learn says that it does
-    inputs = (hidden_ND, weight_VD, bias_V, targets_N, softcap, chunk, learns)
-    total: Tensor = _ChunkedCrossEntropy.apply(*inputs)  # type: ignore[no-untyped-call]
-    return total
+    inputs = (hidden_ND, weight_VD, bias_V, targets_N, tuple(counts), softcap, chunk, learns)
+    sums_S: Tensor = _ChunkedCrossEntropies.apply(*inputs)  # type: ignore[no-untyped-call]
+    return sums_S
 
 
-class _ChunkedCrossEntropy(torch.autograd.Function):
-    """The loss is a scalar, so its gradient can be taken in the forward pass and only scaled in the backward pass."""
+class _ChunkedCrossEntropies(torch.autograd.Function):
+    """A loss is a scalar, so its gradient can be taken in the forward pass and only scaled in the backward pass."""
 
     @staticmethod
     def forward(
@@ -110,6 +118,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         weight_VD: Tensor,
         bias_V: Tensor | None,
         targets_N: Tensor,
+        counts: tuple[int, ...],
         softcap: float | None,
         chunk: int,
         learns: bool,
@@ -119,12 +128,13 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         dhidden_ND = torch.empty_like(hidden_ND) if wants_hidden else None
         dweight_VD = torch.zeros_like(weight_VD, dtype=exact) if wants_weight else None
         dbias_V = torch.zeros_like(bias_V, dtype=exact) if wants_bias and bias_V is not None else None
-        total = torch.zeros((), dtype=exact, device=hidden_ND.device)
+        assert len(counts) == 1 or not wants_weight, "the gradient of a head is kept for one sum"
+        loss_N = torch.empty(len(targets_N), dtype=exact, device=hidden_ND.device)
         for start in range(0, len(targets_N), chunk):
             part = slice(start, start + chunk)
             h_CD, targets_C = hidden_ND[part], targets_N[part]
             capped_CV = _capped(functional.linear(h_CD, weight_VD, bias_V).to(exact), softcap)
-            total += functional.cross_entropy(capped_CV, targets_C, reduction="sum")
+            loss_N[part] = functional.cross_entropy(capped_CV, targets_C, reduction="none")
             if not (wants_hidden or wants_weight):
                 continue
             d_CV = capped_CV.softmax(dim=-1)
@@ -140,29 +150,27 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 dbias_V += d_CV.sum(dim=0)
         ctx.save_for_backward(dhidden_ND, dweight_VD, dbias_V)
         ctx.dtypes = weight_VD.dtype, None if bias_V is None else bias_V.dtype
-        return total
+        ctx.counts = counts
+        return torch.stack([own.sum() for own in loss_N.split(counts)])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         dhidden_ND, dweight_VD, dbias_V = ctx.saved_tensors
-        scale = gradients[0]
+        scale_S = gradients[0]
         weight_dtype, bias_dtype = ctx.dtypes
+        if dhidden_ND is not None:
+            each = torch.cat([scale.expand(count) for scale, count in zip(scale_S, ctx.counts, strict=True)])
+            dhidden_ND = dhidden_ND * each[:, None].to(dhidden_ND.dtype)
         return (
-            None if dhidden_ND is None else dhidden_ND * scale.to(dhidden_ND.dtype),
-            None if dweight_VD is None else (dweight_VD * scale).to(weight_dtype),
-            None if dbias_V is None else (dbias_V * scale).to(bias_dtype),
-            None, None, None, None,
+            dhidden_ND,
+            None if dweight_VD is None else (dweight_VD * scale_S).to(weight_dtype),
+            None if dbias_V is None else (dbias_V * scale_S).to(bias_dtype),
+            None, None, None, None, None,
         )  # fmt: skip
 
 
 def _flat(values_BTX: Tensor) -> Tensor:
     return values_BTX.reshape(-1, values_BTX.shape[-1])
-
-
-def _head_loss(head: nn.Module, hidden_ND: Tensor, targets_N: Tensor, softcap: float | None) -> Tensor:
-    if type(head) is nn.Linear:
-        return chunked_cross_entropy(hidden_ND, head.weight, head.bias, targets_N, softcap=softcap)
-    return _wrapped_head_loss(head, hidden_ND, targets_N, softcap)
 
 
 def _wrapped_head_loss(head: nn.Module, hidden_ND: Tensor, targets_N: Tensor, softcap: float | None) -> Tensor:

@@ -30,6 +30,7 @@ from tsugiki.engine.norms import keeping_inputs
 from tsugiki.engine.packing import packs
 from tsugiki.engine.prefix_cache import cut_below, frozen_blocks, with_states, worth_caching
 from tsugiki.engine.recompute import recomputes, recomputing
+from tsugiki.engine.rotary import rotating_back
 from tsugiki.engine.shared_input import sharing
 from tsugiki.engine.turns import OnStep, Passing, in_turn, let_the_weak_leave, take_turn
 from tsugiki.errors import DoesNotFit, PlanError, TrainingError
@@ -129,7 +130,8 @@ def _train(
             recomputed = bank is None and _must_recompute(learners[0], tokens, train_set)
             less = recomputing(base.model) if recomputed else keeping_less(base.model, base.dtype)
             sharing_inputs, norms = _sharing(base, bank, trainables), keeping_inputs(base.model)
-            with sharing_inputs, norms, less, cut_below(base.model, cut) as entry:
+            rotary = rotating_back(base.model)
+            with sharing_inputs, norms, rotary, less, cut_below(base.model, cut) as entry:
                 passing = Passing(base, bank, share_losses(base.model, entry), packed)
                 let_the_weak_leave(learners, keep)  # again after a resume: it is not in their checkpoints
                 while turn := in_turn(learners):
