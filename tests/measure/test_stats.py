@@ -64,7 +64,7 @@ def test_graded_scores_of_few_items_are_covered():
         scores = rng.beta(2, 1, 8)
         found = mean_with_interval([scores.tolist()], confidence=0.95)
         covered.append(found.low <= 2 / 3 <= found.high)
-    assert np.mean(covered) >= 0.90  # plain BCa: 0.86
+    assert np.mean(covered) >= 0.90  # plain BCa: 0.89
 
 
 @pytest.mark.parametrize("scores", [[], [[]], [[1.0] * 4], [[0.5] * 8, [0.5] * 7], [[math.nan] + [1.0] * 9]])
