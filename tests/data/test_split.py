@@ -17,7 +17,6 @@ from tsugiki.data.split import (
     nested_subsets,
     split,
     split_by_column,
-    split_counts,
 )
 from tsugiki.errors import DataError
 
@@ -110,31 +109,6 @@ def test_groups_too_large_to_split_are_an_error_with_numbers(size: int) -> None:
         DataError, match=r"part would hold 0 instead of about .* rows form .* groups?, the largest with"
     ):
         drawn(examples)
-
-
-def test_exact_counts() -> None:
-    examples = rows(800)
-    groups = check(examples).groups
-    parts = split_counts(examples, groups, train=500, dev=50, test=200, seed=3, closed=True)
-    assert (len(parts.train), len(parts.dev), len(parts.test)) == (500, 50, 200)
-    assert Counter(example.completion for example in parts.test) == {f"label {n}": 50 for n in range(4)}
-    assert not leakage(parts.train, parts.test)
-
-
-@pytest.mark.parametrize(
-    ("counts", "message"),
-    [
-        ((30, 5, 10), "30 . 5 . 10 rows .* but 40 are usable"),
-        ((20, 0, 10), "dev was asked to have 0 rows"),
-        ((20, 4, 9), "test cannot have exactly 9 rows; 8 is the nearest below.*Ask for 8"),
-    ],
-)
-def test_impossible_counts(counts: tuple[int, int, int], message: str) -> None:
-    examples = rows(40, group_of=2)
-    train, dev, test = counts
-    pairs = [Example(e.row, e.prompt, e.completion, group=f"pair {(e.row - 1) // 2}") for e in examples]
-    with pytest.raises(DataError, match=message):
-        split_counts(pairs, check(pairs).groups, train=train, dev=dev, test=test, seed=0, closed=False)
 
 
 @given(data(), st.lists(st.integers(1, 20), min_size=1, max_size=4), st.integers(0, 3), st.booleans())

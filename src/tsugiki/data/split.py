@@ -86,42 +86,6 @@ def split(
     return _proven(examples, groups, parts)
 
 
-def split_counts(
-    examples: Sequence[Example],
-    groups: Sequence[int],
-    *,
-    train: int,
-    dev: int,
-    test: int,
-    seed: int,
-    closed: bool,
-) -> Splits:
-    """Exactly so many rows in each part; what is left over is not used. Only the last training group may be cut."""
-    for name, size in (("train", train), ("dev", dev), ("test", test)):
-        if size < 1:
-            raise DataError(f"{name} was asked to have {size} rows.", fix="Each part needs at least one row.")
-    if train + dev + test > len(examples):
-        raise DataError(
-            f"{train} + {dev} + {test} rows for train, dev and test were asked for, but {len(examples)} are usable.",
-            fix="Ask for fewer, or add rows.",
-        )
-    line = _line(examples, groups, seed=seed, closed=closed, single_last=True)
-    parts: dict[str, list[int]] = {}
-    for name, size in (("test", test), ("dev", dev)):
-        parts[name], line = _take(line, size)
-        if len(parts[name]) != size:
-            raise DataError(
-                f"Groups of similar prompts stay whole, so {name} cannot have exactly {size} rows; {len(parts[name])} "
-                "is the nearest below.",
-                fix=f"Ask for {len(parts[name])}." if parts[name] else "Ask for more rows, or add some.",
-            )
-    parts["train"] = _head(line, train)
-    if len(parts["train"]) < train:
-        left = counted(len(parts["train"]), "row")
-        raise DataError(f"No more than {left} can be had for train, not {train}.", fix="Ask for fewer.")
-    return _proven(examples, groups, parts)
-
-
 def given_splits(train: Sequence[Example], dev: Sequence[Example], test: Sequence[Example]) -> Splits:
     """Parts that the user made (separate files, or a split column): taken as they are, unless they leak."""
     for name, part in (("train", train), ("dev", dev), ("test", test)):
@@ -251,13 +215,6 @@ def _take(line: Sequence[list[int]], target: int) -> tuple[list[int], list[list[
         else:
             rest.append(places)
     return taken, rest
-
-
-def _head(line: Sequence[list[int]], size: int) -> list[int]:
-    """Whole groups as far as they fit; the last rows come from one group that is cut."""
-    taken, rest = _take(line, size)
-    missing = size - len(taken)
-    return taken + [place for places in rest for place in places][:missing]
 
 
 def _too_lumpy(groups: Sequence[int], name: str, target: int, got: int) -> DataError:

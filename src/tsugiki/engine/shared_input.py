@@ -12,18 +12,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tsugiki.engine.structure import decoder_of
-
-
-class Sharing(Protocol):
-    """A layer that can be computed in a group."""
-
-    shared: SharedInput | None
 
 
 class SharedInput:

@@ -271,7 +271,6 @@ def _measured(task: Task, trainable: Trainable, spec: TrialSpec, folder: Path, e
         values["latency"], values["merge_error"] = latencies(
             trainable, [task.rendered(example) for example in task.test]
         )
-        values["mergeable"] = trainable.plan.mergeable
     trainable.detach()
     if "retention_before" in spec.measurements:
         micro_tokens = spec.recipe.micro_tokens

@@ -191,10 +191,10 @@ def _cost(evidence: Evidence, done: Sequence[Result], first: Result | None) -> d
     machine: Machine = "cpu" if first["machine"]["accelerator"] is None else "gpu"
     training = cost_of(mean(one["training"]["seconds"] for one in done), machine=machine, prices=prices)
     answers = cost_of(1000 * first["answer_seconds"] / len(evidence.test), machine=machine, prices=prices)
-    if training.amount is None:
+    if training is None:
         return None
     about = {"currency": prices.currency, "source": prices.source, "date": prices.date}
-    return {"train": training.amount, "per_1000_answers": answers.amount, **about}
+    return {"train": training, "per_1000_answers": answers, **about}
 
 
 def _facts(done: Sequence[Result]) -> dict[str, int] | None:
@@ -238,8 +238,7 @@ def _reasons(evidence: Evidence, entry: Entry, why: str) -> dict[str, str]:
         ),
         why,
     )  # fmt: skip
-    unpriced = evidence.lock["prices"] is None
-    codes["cost"] = "no_price" if unpriced else why
+    codes["cost"] = why if entry["train_seconds"] is None else "no_price"
     codes["against_full"] = why if entry["quality"]["estimate"] is None else "no_full"
     missing = {name: code for name, code in codes.items() if entry[name] is None}
     if entry["name"] == "full":
