@@ -75,10 +75,12 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Peers that need other versions than ours get environments of their own.
+# Peers that need other versions than ours get environments of their own. Pictures and sound come compiled for a torch
+# with CUDA, break beside one without, and are not needed for text.
 .peers/%/.done: requirements/peer-%.txt
 	$(PYTHON) -m venv .peers/$*
 	.peers/$*/bin/python -m pip --disable-pip-version-check install --quiet --requirement requirements/peer-$*.txt
+	.peers/$*/bin/python -m pip --disable-pip-version-check uninstall --quiet --yes torchvision torchaudio
 	@touch $@
 
 peers: $(VENV)/.bench .peers/litgpt/.done .peers/llamafactory/.done

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 import time
+import types
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("DISABLE_VERSION_CHECK", "1")
+sys.modules.setdefault("torchaudio", types.ModuleType("torchaudio"))  # imported for sound, which no job here has
 
 import torch
 from llamafactory.train.tuner import run_exp
