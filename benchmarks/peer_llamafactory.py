@@ -13,17 +13,22 @@ import sys
 import tempfile
 import time
 import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("DISABLE_VERSION_CHECK", "1")
-sys.modules.setdefault("torchaudio", types.ModuleType("torchaudio"))  # imported for sound, which no job here has
 
 import torch
-from llamafactory.train.tuner import run_exp
 from transformers import AutoTokenizer, TrainerCallback
 
 from benchmarks.race import Job, Outcome, answer, held_out_loss, peak_memory_bytes
+
+sound = types.ModuleType("torchaudio")  # imported by LLaMA-Factory for sound, which no job here has
+sound.__spec__ = ModuleSpec("torchaudio", None)
+sys.modules.setdefault("torchaudio", sound)
+
+from llamafactory.train.tuner import run_exp  # noqa: E402
 
 
 class Watch(TrainerCallback):
