@@ -68,6 +68,27 @@ def five_rows(kit: Kit) -> Sequence[str]:
     return ["poc", *files, "--out", str(kit.folder / "study"), "--precision", "float32"]
 
 
+def into_a_file(command: str) -> Callable[[Kit], Sequence[str]]:
+    """`--out` (or what it lies in) is a file."""
+
+    def prepare(kit: Kit) -> Sequence[str]:
+        taken = kit.file("taken", "x")
+        if command == "demo":
+            return ["demo", "--out", taken]
+        if command == "train":
+            return ["train", kit.file("a.csv", GOOD), "--base", str(kit.base), "--out", f"{taken}/adapter"]
+        files = [kit.file("a.csv", GOOD), "--base", str(kit.base), "--intake", kit.file("intake.yaml", INTAKE)]
+        return ["poc", *files, "--out", taken]
+
+    return prepare
+
+
+def few_groups(kit: Kit) -> Sequence[str]:
+    rows = "".join(f"question {group}{number},answer,{group}\n" for group in "abcdefgh" for number in range(5))
+    files = [kit.file("a.csv", f"prompt,completion,group\n{rows}"), "--base", str(kit.base)]
+    return ["poc", *files, "--intake", kit.file("intake.yaml", INTAKE), "--out", str(kit.folder / "study")]
+
+
 def train_over_a_folder(kit: Kit) -> Sequence[str]:
     kit.file("adapter/notes.txt", "x")
     return train()(kit)
@@ -94,6 +115,7 @@ CASES = (
     Case("settings", "an unknown method", poc("--methods", "lora,qlora"), 2, ("methods", "qlora")),
     Case("settings", "a method twice", poc("--methods", "lora,lora"), 2, ("once each",)),
     Case("settings", "no method", poc("--methods", ""), 2, ("methods", "at least 1")),
+    Case("settings", "full fine-tuning alone", poc("--methods", "full"), 2, ("full fine-tuning alone", "--methods")),
     Case("settings", "no budget", poc("--budget", "0"), 2, ("budget", "greater than 0")),
     Case("settings", "a budget of NaN", poc("--budget", "nan"), 2, ("budget", "finite")),
     Case("settings", "shares that leave nothing", poc("--test-share", "0.6", "--dev-share", "0.4"), 2, ("below 0.9",)),
@@ -129,8 +151,12 @@ CASES = (
     Case("study", "a folder without a study", no_study, 1, ("no study",)),
     Case("study", "a study.yaml that is no study", broken_study("hello"), 1, ("not a study file",)),
     Case("study", "a study.yaml that was changed", broken_study("digest: sha256:0\n"), 1, ("changed after",)),
+    Case("study", "a file in the place of its folder", into_a_file("poc"), 2, ("it is a file", "--out")),
+    Case("study", "a file in the place of the demo's folder", into_a_file("demo"), 2, ("it is a file", "--out")),
+    Case("study", "a test part of two groups", few_groups, 1, ("2 groups that stay together", "at least 5")),
     Case("study", "five rows", five_rows, 1, ("5 usable", "at least")),
     Case("adapter", "training into a folder that exists", train_over_a_folder, 2, ("exists already", "--out")),
+    Case("adapter", "a folder below a file", into_a_file("train"), 2, ("cannot be written to", "--out")),
     Case("adapter", "no row short enough", train("--max-length", "8"), 1, ("0 usable", "8 tokens", "--max-length")),
     Case("adapter", "no row with an answer", train(data=EMPTY), 1, ("empty",)),
     Case(

@@ -87,9 +87,11 @@ def train_and_measure(spec: TrialSpec, study: Path, emit: Emit) -> Values:
         )
     prove_untouched(task.base, base_before)
     folder = adapter_folder(study, spec.id)
-    size = save_adapter(trainable, folder, _manifest(task, spec, study))
+    # From all training rows, also where a trial learns from a part of them: all sizes are judged alike.
+    shape = answer_shape(task.base.tokenizer, read_examples(study / TRAIN))
+    size = save_adapter(trainable, folder, _manifest(task, spec, study, shape))
     emit({"event": "phase", "phase": "answer"})
-    shape, prompts = shape_of_study(task, study), [task.rendered(example) for example in task.test]
+    prompts = [task.rendered(example) for example in task.test]
     with meter.phase("answer"):
         answers = answer_all(trainable.model, task.base.tokenizer, prompts, shape)
     values = _measured(task, trainable, spec, folder, emit)
@@ -226,17 +228,11 @@ def _finished_tries(scratch: Path) -> list[Values]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
-def _manifest(task: Task, spec: TrialSpec, study: Path) -> Values:
+def _manifest(task: Task, spec: TrialSpec, study: Path, shape: AnswerShape) -> Values:
     check = read_check(study)
     assert check is not None, "a trial without data"
     dev = read_examples(study / spec.dev)
-    shape = shape_of_study(task, study)
     return {**manifest(task.train, dev, spec.recipe, spec.template, check["digest"], shape), "trial": spec.id}
-
-
-def shape_of_study(task: Task, study: Path) -> AnswerShape:
-    """From all training rows, also where a trial learns from a part of them: all sizes are judged alike."""
-    return answer_shape(task.base.tokenizer, read_examples(study / TRAIN))
 
 
 def manifest(
