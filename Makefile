@@ -109,7 +109,7 @@ size: $(VENV)/.dev
 	$(BIN)/python tools/sizes.py
 
 readme: $(VENV)/.dev
-	$(BIN)/python tools/readme.py
+	$(BIN)/python -m tools.readme
 
 bad-inputs: $(VENV)/.dev
 	$(BIN)/python -m tools.bad_inputs

@@ -13,8 +13,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tsugiki.report.figures import Language
+from tsugiki.report.words import name_of, reason_sentence, say
+
 ROOT = Path(__file__).resolve().parents[1]
-READMES = {"en": ROOT / "README.md", "ja": ROOT / "README.ja.md"}
+READMES: dict[Language, Path] = {"en": ROOT / "README.md", "ja": ROOT / "README.ja.md"}
 RESULTS = ROOT / "benchmarks" / "results"
 PLAIN_ROWS = ("short rows", "long rows")
 WIDEST = 88  # characters of a description
@@ -30,9 +33,9 @@ FOLDERS = {
 WORDS = {
     "en": {
         "head": ("method", "quality [interval]", "trained", "stored", "training memory"),
-        "verdict": "Verdict",
-        "rows": "training rows",
-        "test": "test rows",
+        "study": "From the description of an electronic part to its library, of 62 (task E1 of docs/benchmarks.md), "
+        "{train} training and {test} test rows, one seed; exact match:",
+        "verdict": "The verdict of this study: **{verdict}**. {reason}",
         "speed": (
             "Training against TRL + PEFT at its defaults, which recompute activations (same rows, steps and number "
             "format; LoRA r 16, SmolLM2-135M, {machine}; medians of pairs in turn):"
@@ -44,9 +47,9 @@ WORDS = {
     },
     "ja": {
         "head": ("方式", "品質［区間］", "学習した割合", "保存サイズ", "学習時メモリ"),
-        "verdict": "判定",
-        "rows": "学習データ",
-        "test": "テストデータ",
+        "study": "電子部品の説明から、62 種類のライブラリのどれに入るかを答える課題（docs/benchmarks.md の E1）。"
+        "学習 {train} 件、評価 {test} 件、シード 1 通り、指標は正答率：",
+        "verdict": "この検証の結論：**{verdict}**。{reason}",
         "speed": (
             "TRL + PEFT（既定の設定。途中の値を計算し直す）との学習の比較。データ、ステップ数、数値型は同じ"
             "（LoRA r 16、SmolLM2-135M、{machine}、交互に測った組の中央値）："
@@ -57,7 +60,7 @@ WORDS = {
 }
 
 
-def blocks(language: str) -> dict[str, str]:
+def blocks(language: Language) -> dict[str, str]:
     """The generated parts of one README, by the name of their mark."""
     return {"tree": f"```\n{tree()}\n```", "results": results(language)}
 
@@ -85,11 +88,11 @@ def tree() -> str:
     return "\n".join(f"{name:<{width}}{said}".rstrip() for name, said in lines)
 
 
-def results(language: str) -> str:
+def results(language: Language) -> str:
     """The study of benchmarks/results/e1.json and the race of speed.json, or nothing before they were measured."""
     parts = []
     if (path := RESULTS / "e1.json").is_file():
-        parts.append(_study_table(_read_json(path), WORDS[language]))
+        parts.append(_study_table(_read_json(path), language))
     if (path := RESULTS / "speed.json").is_file():
         parts.append(_speed_lines(_read_json(path), WORDS[language]))
     return "\n\n".join(parts)
@@ -139,16 +142,16 @@ def _opening(path: Path) -> str:
     return " ".join(line.lstrip("# ") for line in comment)
 
 
-def _study_table(card: dict[str, Any], words: dict[str, Any]) -> str:
-    task = card["task"]
+def _study_table(card: dict[str, Any], language: Language) -> str:
+    words, task = WORDS[language], card["task"]
     rows = [
-        (item["name"], _quality(item["quality"]), "", "", "")
+        (name_of("reference", item["name"], language), _quality(item["quality"]), "", "", "")
         for item in card["reference"]
         if item["quality"]["estimate"] is not None
     ]
     rows += [
         (
-            f"**{item['name']}**",
+            f"**{name_of('method', item['name'], language)}**",
             _quality(item["quality"]),
             _said(item["trainable_share"], lambda share: f"{share:.2%}"),
             _said(item["adapter_bytes"], lambda size: f"{size / 1e6:.1f} MB"),
@@ -158,9 +161,13 @@ def _study_table(card: dict[str, Any], words: dict[str, Any]) -> str:
     ]
     head = words["head"]
     table = [head, tuple("---" for _ in head), *rows]
-    said = f"{words['verdict']}: **{card['verdict']['value']}**, {card['verdict']['reasons'][0]}"
-    counts = f"{words['rows']} {task['train']}, {words['test']} {task['test']}, {task['metric']}"
-    return "\n".join("| " + " | ".join(row) + " |" for row in table) + f"\n\n{said} ({counts})"
+    first = card["verdict"]["codes"][0]
+    verdict = words["verdict"].format(
+        verdict=say(f"verdict.{card['verdict']['value']}", language),
+        reason=reason_sentence(first["code"], first["values"], language),
+    )
+    lines = "\n".join("| " + " | ".join(row) + " |" for row in table)
+    return f"{words['study'].format(**task)}\n\n{lines}\n\n{verdict}"
 
 
 def _speed_lines(race: dict[str, Any], words: dict[str, Any]) -> str:
@@ -184,7 +191,7 @@ def _speed_lines(race: dict[str, Any], words: dict[str, Any]) -> str:
 def _quality(value: dict[str, Any]) -> str:
     if value["estimate"] is None:
         return "–"
-    return f"{value['estimate']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"
+    return f"{value['estimate']:.1%} [{value['low']:.1%}, {value['high']:.1%}]"
 
 
 def _said(value: Any, say: Any) -> str:

@@ -32,7 +32,7 @@ from tsugiki.measure.intervals import (
 )
 
 FEWEST_UNITS = 5  # independent items (or groups of items) below which no interval is worth printing
-MOST_ITEMS = 1_000_000  # a test set larger than this is no answer to "how many would decide?"
+MOST_ITEMS = 10_000  # a test set larger than this is no answer to "how many would decide?"
 
 Scores = Sequence[Sequence[float]]
 Groups = Sequence[Hashable] | None
