@@ -61,6 +61,9 @@ def test_an_undecided_study_is_told_what_would_decide_it() -> None:
     assert next_steps(card)[0].startswith("Measure what is missing")
     card["verdict"]["codes"] = [{"code": "too_close_to_decide", "values": {}}]
     assert next_steps(card)[0].startswith("Before collecting more data")
+    assert not any("seeds" in step for step in next_steps(card))
+    card["verdict"]["codes"] += [{"code": "few_seeds", "values": {}}]
+    assert any("at least 3 seeds" in step for step in next_steps(card))
 
 
 def test_the_margin_is_the_one_that_was_tested_with() -> None:

@@ -204,6 +204,8 @@ def _if_undecidable(card: Card) -> Iterator[Step]:
         yield "measure_missing", {}
     else:
         yield "another_lever", {}
+    if "few_seeds" in _codes(card):
+        yield "more_seeds", {"required": FEW_SEEDS, "seeds": len(subject(card)["seeds"])}
     yield "keep_criteria", {}
     yield "status_quo", {}
 
