@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,15 @@ from tsugiki.engine.adapter_files import load_adapter, save_adapter
 from tsugiki.engine.attach import Trainable, attach, merge, unmerge
 from tsugiki.engine.base import Base, BaseSpec, load_base
 from tsugiki.engine.batches import encode, micro_batches
+from tsugiki.engine.gated_mlp import keeping_less
 from tsugiki.engine.loss import token_loss
+from tsugiki.engine.lowrank import products_of
+from tsugiki.engine.norms import keeping_inputs
 from tsugiki.engine.peft_format import peft_tensor_name
 from tsugiki.engine.plan import make_plan
+from tsugiki.engine.rotary import rotating_back
+from tsugiki.engine.shared_input import sharing
+from tsugiki.errors import BaseModelError
 
 PAIRS = [
     ("病名: 急性虫垂炎\nICD-10: ", "K35"),
@@ -48,22 +56,35 @@ def plain_loss(model: Any, batch: Any) -> torch.Tensor:
     return functional.cross_entropy(logits, batch.targets_N)
 
 
-@pytest.mark.parametrize("settings", [{}, {"use_rslora": True}, {"use_dora": True}], ids=["lora", "rslora", "dora"])
-def test_twenty_steps_equal_peft(tiny_bases: Base, settings: dict[str, bool]) -> None:
+@contextmanager
+def as_in_training(trainable: Trainable) -> Iterator[None]:
+    """All that `train` puts in the place of the architecture's own computation."""
+    model, layers = trainable.model, trainable.low_rank_layers()
+    plain = {name: layer for name, layer in layers.items() if not layer.part.dora}
+    shared = sharing(model, plain, products_of, lambda layer: layer.part.dropout)
+    with shared, keeping_inputs(model), rotating_back(model), keeping_less(model, torch.float32):
+        yield
+
+
+def twenty_steps(base: Base, settings: dict[str, bool], rate: float) -> None:
+    """Packed rows on our side, padded ones on theirs; losses and gradients of every step."""
     spec = PlanSpec(rank=4, alpha=8.0, dropout=0.0, rslora="use_rslora" in settings, dora="use_dora" in settings)
-    trainable = attach(tiny_bases, make_plan(tiny_bases.model, spec), seed=3)
-    twin, theirs = peft_twin(tiny_bases, trainable, **settings)
-    loss = token_loss(trainable.model)
-    (batch,) = micro_batches(encode(tiny_bases.tokenizer, PAIRS, max_length=128), range(4), micro_tokens=4096)
-    ours_step = torch.optim.SGD(trainable.trained.values(), lr=0.01)
-    theirs_step = torch.optim.SGD(theirs.values(), lr=0.01)
-    first_loss = float(plain_loss(twin, batch).detach())
+    trainable = attach(base, make_plan(base.model, spec), seed=3)
+    twin, theirs = peft_twin(base, trainable, **settings)
+    loss, encoded = token_loss(trainable.model), encode(base.tokenizer, PAIRS, max_length=128)
+    (packed,) = micro_batches(encoded, range(4), micro_tokens=4096, packed=True)
+    (padded,) = micro_batches(encoded, range(4), micro_tokens=4096)
+    ours_step = torch.optim.SGD(trainable.trained.values(), lr=rate)
+    theirs_step = torch.optim.SGD(theirs.values(), lr=rate)
+    first_loss = float(plain_loss(twin, padded).detach())
     for _ in range(20):
         ours_step.zero_grad()
         theirs_step.zero_grad()
-        our_loss, their_loss = loss(batch) / len(batch.targets_N), plain_loss(twin, batch)
+        with as_in_training(trainable):
+            our_loss = loss(packed) / len(packed.targets_N)
+            our_loss.backward()
+        their_loss = plain_loss(twin, padded)
         assert abs(our_loss.item() - their_loss.item()) < 1e-5
-        our_loss.backward()
         their_loss.backward()
         for name, parameter in trainable.trained.items():
             assert parameter.grad is not None
@@ -72,6 +93,27 @@ def test_twenty_steps_equal_peft(tiny_bases: Base, settings: dict[str, bool]) ->
         theirs_step.step()
     assert our_loss.item() < first_loss - 0.02, "twenty steps must have learnt something"
     trainable.detach()
+
+
+SETTINGS = pytest.mark.parametrize(
+    "settings", [{}, {"use_rslora": True}, {"use_dora": True}], ids=["lora", "rslora", "dora"]
+)
+
+
+@SETTINGS
+def test_twenty_steps_equal_peft(tiny_bases: Base, settings: dict[str, bool]) -> None:
+    twenty_steps(tiny_bases, settings, rate=0.01)
+
+
+@pytest.mark.slow
+@SETTINGS
+@pytest.mark.parametrize("name", ["smollm2-135m", "gemma3-270m"])
+def test_twenty_steps_equal_peft_on_a_real_model(name: str, settings: dict[str, bool]) -> None:
+    try:
+        base = load_base(BaseSpec(name, "float32", "cpu"))
+    except BaseModelError as error:
+        pytest.skip(str(error))
+    twenty_steps(base, settings, rate=0.003)
 
 
 def randomise(trainable: Trainable) -> None:
