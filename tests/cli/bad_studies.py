@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 
 from tests.cli.bad_data import GOOD
@@ -98,6 +99,17 @@ def evaluate_no_adapter(kit: Kit) -> Sequence[str]:
     return ["evaluate", str(kit.folder), kit.file("a.csv", GOOD)]
 
 
+def odd_manifest(**values: object) -> Callable[[Kit], Sequence[str]]:
+    """An adapter whose manifest was written by somebody else."""
+
+    def prepare(kit: Kit) -> Sequence[str]:
+        manifest = {"format": 1, "plan": {}, "base": {"name": str(kit.base)}, **values}
+        kit.file("odd/tsugiki.json", json.dumps(manifest))
+        return ["evaluate", str(kit.folder / "odd"), kit.file("a.csv", GOOD)]
+
+    return prepare
+
+
 EMPTY = "prompt,completion\n" + "".join(f"question {number},\n" for number in range(30))
 FEW = "prompt,completion\n" + "".join(f"question {number},answer\n" for number in range(5))
 
@@ -164,5 +176,8 @@ CASES = (
     ),
     Case("adapter", "a block that is not there", train("--blocks", "last:3"), 1, ("last:3", "'last:2'")),
     Case("adapter", "a target that no layer has", train("--targets", "wq"), 1, ("wq", "q_proj")),
+    Case("adapter", "a manifest with odd answers", odd_manifest(answer={"max_new_tokens": "all"}), 1, ("answers as",)),
+    Case("adapter", "a manifest with endless answers", odd_manifest(answer={"max_new_tokens": 10**9}), 1, ("answers",)),
+    Case("adapter", "a manifest of odd precision", odd_manifest(recipe={"precision": "int3"}), 1, ("int3", "float32")),
     Case("adapter", "evaluating a folder without an adapter", evaluate_no_adapter, 1, ("neither", "tsugiki.json")),
 )

@@ -32,10 +32,11 @@ class Rows:
         lengths_R1 = torch.tensor(self.lengths)[:, None]
         place_1T = torch.arange(self.width)[None]
         starts_R1 = torch.tensor(list(accumulate(self.lengths, initial=0))[:-1])[:, None]
-        self.valid_RT = (place_1T < lengths_R1).to(device)
+        valid_RT = place_1T < lengths_R1  # all of it is counted on the host: a GPU would have to be waited for
+        self.valid_RT = valid_RT.to(device)
         self.token_RT = (starts_R1 + torch.minimum(place_1T, lengths_R1 - 1)).to(device)  # in the packed form
-        self.positions_1N = place_1T.expand(self.count, -1)[self.valid_RT.cpu()][None].to(device)
-        self.places_N = self.valid_RT.flatten().nonzero().flatten()  # of each token in the flattened padded form
+        self.positions_1N = place_1T.expand(self.count, -1)[valid_RT][None].to(device)
+        self.places_N = valid_RT.flatten().nonzero().flatten().to(device)  # of each token in the padded form
         self._index: dict[tuple[int, int], Tensor] = {}
         self._back: dict[int, Tensor] = {}
         self._masks: dict[int, tuple[Tensor, Tensor | None]] = {}

@@ -19,6 +19,7 @@ from tsugiki.engine.loss import mean_loss
 from tsugiki.errors import DataError
 
 SPARE_TOKENS = 8  # beyond the longest completion seen in training, so that a longer right answer is not cut
+SEPARATORS = ("\n", "\n\n", None)  # what an answer may never go on behind, the narrowest first
 GENERATION_BATCH = 32
 LONGEST = 10**6  # tokens of a passage of general text: none is left out
 GENERAL_TOKENS = 2000  # per language: before and after are compared on the same text, so this tells small changes
@@ -45,8 +46,8 @@ def answer_shape(tokenizer: Any, train: Sequence[Example]) -> AnswerShape:
     """The same for every model that is compared, so that a base that talks on is not punished for it."""
     longest = max(len(completion_ids(tokenizer, example.completion)) for example in train)
     completions = [example.completion.strip() for example in train]
-    separators = (end for end in ("\n", "\n\n") if not any(end in text for text in completions))
-    return AnswerShape(longest + SPARE_TOKENS, next(separators, None))
+    unseen = (end for end in SEPARATORS if end is None or not any(end in text for text in completions))
+    return AnswerShape(longest + SPARE_TOKENS, next(unseen))
 
 
 def answer_all(model: Any, tokenizer: Any, prompts: Sequence[str], shape: AnswerShape) -> list[str]:

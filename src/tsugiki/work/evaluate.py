@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from tsugiki.config import MetricName
 from tsugiki.data.check import Findings, check
@@ -20,12 +20,14 @@ from tsugiki.engine.base import BaseSpec, load_base
 from tsugiki.errors import AdapterError, DataError
 from tsugiki.measure.metrics import comparable_scores, quality
 from tsugiki.measure.stats import paired_difference, superiority, unmeasured
-from tsugiki.work.assess import AnswerShape, answer_all, answer_shape, facts
+from tsugiki.work.assess import SEPARATORS, AnswerShape, answer_all, answer_shape, facts
 from tsugiki.work.examples import prompt_mark
 from tsugiki.work.prepare import DataSpec, Source, read_source
 from tsugiki.work.spec import Template
 from tsugiki.work.task import Emit, render_for
 
+Precision = Literal["auto", "float32", "bfloat16"]
+LONGEST_ANSWER = 100_000  # tokens
 TOO_FEW = "too few rows to estimate"
 
 
@@ -46,12 +48,12 @@ def evaluate_adapter(wanted: Evaluation, emit: Emit) -> dict[str, Any]:
     test, seen = _unseen(findings, source, about)
     emit({"event": "phase", "phase": "load"})
     held = about.get("quantize", "none")  # as it was trained: an adapter fits the weights that it has seen
-    precision = about.get("recipe", {}).get("precision", "auto")
+    precision, trained_shape = _as_trained(wanted.adapter, about)
     base = load_base(BaseSpec(wanted.base or _base_name(wanted.adapter, about), precision=precision, quantize=held))
     template: Template = about.get("template", "plain")
     rendered = render_for(base, template)
     prompts = [rendered(example) for example in test]
-    shape = AnswerShape(**about["answer"]) if "answer" in about else answer_shape(base.tokenizer, test)
+    shape = trained_shape or answer_shape(base.tokenizer, test)
     emit({"event": "phase", "phase": "answer base"})
     before = answer_all(base.model, base.tokenizer, prompts, shape)
     trainable = load_adapter(base, wanted.adapter)
@@ -67,7 +69,7 @@ def evaluate_adapter(wanted: Evaluation, emit: Emit) -> dict[str, Any]:
 
 
 def _unseen(findings: Findings, source: Source, about: Mapping[str, Any]) -> tuple[tuple[Example, ...], int]:
-    marks, digest = set(about.get("seen", ())), about.get("data_digest", "")
+    marks, digest = set(map(str, about.get("seen") or ())), str(about.get("data_digest", ""))
     test = tuple(example for example in findings.examples if prompt_mark(digest, example.prompt) not in marks)
     seen = len(findings.examples) - len(test)
     if not test:
@@ -77,6 +79,29 @@ def _unseen(findings: Findings, source: Source, about: Mapping[str, Any]) -> tup
             fix="Pass rows that the adapter has not seen.",
         )
     return test, seen
+
+
+def _as_trained(adapter: Path, about: Mapping[str, Any]) -> tuple[Precision, AnswerShape | None]:
+    """Number format of the base and form of the answers, as the manifest has them; it may come from anywhere."""
+    recipe: Any = about.get("recipe", {})
+    answer: Any = about.get("answer")
+    precision: Any = recipe.get("precision", "auto") if isinstance(recipe, Mapping) else None
+    if precision not in get_args(Precision):
+        raise AdapterError(
+            f"The manifest of {adapter} says that the base is held as {precision!r}.",
+            fix=f"Known are {', '.join(get_args(Precision))}.",
+        )
+    if answer is None:
+        return precision, None
+    tokens, separator = (
+        (answer.get("max_new_tokens"), answer.get("separator")) if isinstance(answer, Mapping) else 2 * (None,)
+    )
+    if not isinstance(tokens, int) or not 1 <= tokens <= LONGEST_ANSWER or separator not in SEPARATORS:
+        raise AdapterError(
+            f"The manifest of {adapter} describes answers as {str(answer)[:80]}, which cannot be followed.",
+            fix="Train the adapter again.",
+        )
+    return precision, AnswerShape(tokens, separator)
 
 
 def _base_name(adapter: Path, about: Mapping[str, Any]) -> str:
