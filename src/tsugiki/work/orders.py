@@ -30,6 +30,7 @@ class Orders:
     recipe: Recipe
     template: Template
     base_digest: str | None = None
+    shift: str | None = None  # the file of the shifted rows, where the study has any
 
     def as_lock(self) -> dict[str, Any]:
         return {
@@ -39,8 +40,8 @@ class Orders:
             "template": self.template,
         }
 
-    def on_base(self, digest: str) -> Orders:
-        return replace(self, base_digest=digest)
+    def on_base(self, digest: str, *, shift: str | None = None) -> Orders:
+        return replace(self, base_digest=digest, shift=shift)
 
     def inspection(self) -> TrialSpec:
         return self._spec(INSPECTION, "inspect", train=ALL)
@@ -49,7 +50,7 @@ class Orders:
         return self._spec(CALIBRATION, "calibrate", plans=tuple(self.plans.values()))
 
     def reference(self) -> TrialSpec:
-        return self._spec(REFERENCE, "reference", shots=self.design.shots)
+        return self._spec(REFERENCE, "reference", shots=self.design.shots, shift=self.shift)
 
     def for_trial(self, trial: PlannedTrial, folder: Path) -> TrialSpec:
         if trial.method is None:
@@ -68,6 +69,7 @@ class Orders:
             plans=plan,
             recipe=recipe.model_copy(update={"learning_rate": rate}),
             train=TRAIN if trial.rows is None else subset_name(trial.rows, trial.seed),
+            shift=self.shift if trial.rows is None else None,
             measurements=self._measurements(trial, recipe),
         )
 
