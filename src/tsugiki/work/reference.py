@@ -34,7 +34,7 @@ def answer_untrained(spec: TrialSpec, study: Path, emit: Emit) -> dict[str, Any]
         answers = answer_all(base.model, base.tokenizer, texts, shape)
         seconds[name] = time.perf_counter() - started
         found[name] = scored(test, answers)
-    shifted = {}
+    shifted: dict[str, Any] = {}
     if spec.shift is not None:
         emit({"event": "phase", "phase": "answer shifted rows"})
         rows = read_examples(study / spec.shift)

@@ -57,8 +57,8 @@ def shift_entry(
     def entry(name: str, side: Pair) -> dict[str, Any]:
         return {
             "name": name,
-            "test": _json(evidence, side.test and side.test.quality, len(evidence.test)),
-            "shifted": _json(evidence, side.shifted and side.shifted.quality, numbers.items),
+            "test": _json(evidence, side.test.quality if side.test else None, len(evidence.test)),
+            "shifted": _json(evidence, side.shifted.quality if side.shifted else None, numbers.items),
             "change": _json(evidence, change(side)),
         }
 

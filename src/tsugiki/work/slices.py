@@ -135,11 +135,13 @@ def dimensions_of(evidence: Evidence) -> list[Dimension]:
 
 def _answered(evidence: Evidence, candidate: MethodName | None, metric: MetricName) -> dict[str, Scores]:
     """Scores per seed and item of the candidate, full and base; who answered other rows is left out."""
-    given: dict[str, Sequence[Mapping[str, Any]]] = {}
-    for method in dict.fromkeys((candidate, "full")):
-        if method is not None and method in evidence.methods:
-            given[method] = evidence.done(evidence.finals(method))
-    found = {
+    wanted: tuple[MethodName | None, ...] = (candidate, "full")
+    given = {
+        method: evidence.done(evidence.finals(method))
+        for method in wanted
+        if method is not None and method in evidence.methods
+    }
+    found: dict[str, list[list[str]]] = {
         name: [answers_of(one) for one in done]
         for name, done in given.items()
         if done and all(one["test_digest"] == evidence.test_digest for one in done)
