@@ -6,34 +6,43 @@ for a test. A killed run goes on from its checkpoint when it is started again wi
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tsugiki.config import PlanSpec, Recipe
+from tsugiki.config import MethodName, PlanSpec, Recipe
 from tsugiki.data.check import Findings
 from tsugiki.data.shapes import Example
 from tsugiki.data.split import split
 from tsugiki.engine.adapter_files import save_adapter
 from tsugiki.engine.attach import attach
 from tsugiki.engine.base import Base, BaseSpec, live_weights_digest, load_base
+from tsugiki.engine.shrink import shrink
 from tsugiki.engine.train import train
-from tsugiki.errors import UsageError
+from tsugiki.errors import TrainingError, UsageError
 from tsugiki.files import make_folder
 from tsugiki.work.assess import answer_shape
-from tsugiki.work.fit import manifest, plan_for, prove_untouched, step_events
-from tsugiki.work.orders import held_for
+from tsugiki.work.choose import RANK_TOLERANCE, best_try, ranks_to_try, sufficient_rank
+from tsugiki.work.design import search_steps
+from tsugiki.work.fit import manifest, plan_for, prove_untouched, rank_losses, step_events
+from tsugiki.work.orders import held_for, plans_for, with_rank
 from tsugiki.work.prepare import SPLIT_SEED, DataSpec, blaming_length, checked, read_source, usable_findings
 from tsugiki.work.spec import Template
 from tsugiki.work.task import Emit, Task, render_for, template_for, token_lengths, tokens
+
+SIMPLEST_FIRST: tuple[MethodName, ...] = ("lora", "adapter", "hybrid")
+FIX_TRIES = "Look at the data with `tsugiki check`, lower --learning-rate, or name a --method."
+LARGEST_IN_ONE_RUN = 32  # rank 'auto' trains with it once and keeps as much of the update as dev shows to be needed
 
 
 @dataclass(frozen=True)
 class Adaptation:
     data: DataSpec
     base: str
+    method: MethodName | Literal["auto"]  # auto: the one that a third of the steps shows to be best on dev
     plan: PlanSpec
     recipe: Recipe
     template: Template | Literal["auto"]
@@ -44,9 +53,9 @@ def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
     """Train and save to `out`; returns what was trained and how it went."""
     if out.exists():
         raise UsageError(f"{out} exists already.", fix="Name another folder with --out, or delete it.")
-    if held_for(wanted.plan.method, wanted.recipe) != wanted.recipe:
+    if wanted.method != "auto" and held_for(wanted.method, wanted.recipe) != wanted.recipe:
         raise UsageError(
-            f"{wanted.plan.method} trains weights in full, and a base in {wanted.recipe.quantize} holds none.",
+            f"{wanted.method} trains weights in full, and a base in {wanted.recipe.quantize} holds none.",
             fix="Take --method lora or adapter, or --quantize none.",
         )
     make_folder(out.parent, "--out")
@@ -63,12 +72,21 @@ def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
         learned, held_back = _parts(findings, wanted.dev_share)
     task = _task(base, wanted.recipe, template, learned, held_back)
     before = live_weights_digest(base)
-    plan, plan_spec = plan_for(task, wanted.plan, wanted.recipe)
+    largest = LARGEST_IN_ONE_RUN
+    method, tries = (wanted.method, None) if wanted.method != "auto" else _try_methods(task, wanted, emit)
+    asked = with_rank(plans_for((method,), wanted.plan)[method], largest)
+    plan, plan_spec = plan_for(task, asked, wanted.recipe)
     trainable = attach(base, plan, seed=wanted.recipe.seed)
     checkpoint = out.with_name(f".{out.name}.checkpoint")
     found = train(
         trainable, task.train_set, task.dev_set, wanted.recipe, on_step=step_events(emit), checkpoint=checkpoint
     )
+    ranks = None
+    if wanted.plan.rank == "auto" and plan.low_rank:
+        emit({"event": "phase", "phase": "rank"})
+        ranks = rank_losses(task, trainable, ranks_to_try(largest), wanted.recipe)
+        trainable = shrink(trainable, sufficient_rank(ranks))
+        plan_spec = plan_spec.model_copy(update={"rank": sufficient_rank(ranks)})
     prove_untouched(base, before)
     shape = answer_shape(base.tokenizer, learned)
     about = manifest(learned, held_back, wanted.recipe, template, source.table.digest, shape)
@@ -77,13 +95,38 @@ def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
     return {
         "adapter": str(out),
         "base": base.identity.name,
-        "plan": {"describe": plan.describe(), "spec": plan_spec.model_dump(mode="json")},
+        "plan": {"describe": trainable.plan.describe(), "spec": plan_spec.model_dump(mode="json")},
+        "methods": tries,
+        "rank": ranks and {"kept": sufficient_rank(ranks), "of": largest, "losses": ranks},
         "rows": {"train": len(learned), "dev": len(held_back), "excluded": len(findings.excluded)},
         "excluded": [asdict(exclusion) for exclusion in findings.excluded],
         "trainable_share": trainable.trainable_share,
         "adapter_bytes": size,
         "training": {name: value for name, value in asdict(found).items() if name != "history"},
     }
+
+
+def _try_methods(task: Task, wanted: Adaptation, emit: Emit) -> tuple[MethodName, list[dict[str, Any]]]:
+    """The simplest of the small methods whose dev loss after a third of the steps is within tolerance of the best."""
+    short = wanted.recipe.model_copy(update={"max_steps": search_steps(wanted.recipe.max_steps)})
+    methods = [method for method in SIMPLEST_FIRST if held_for(method, short) == short]
+    tries: list[dict[str, Any]] = []
+    for method in methods:
+        emit({"event": "phase", "phase": f"try {method}"})
+        asked = with_rank(plans_for((method,), wanted.plan)[method], LARGEST_IN_ONE_RUN)
+        trainable = attach(task.base, plan_for(task, asked, short)[0], seed=short.seed)
+        try:
+            found = train(trainable, task.train_set, task.dev_set, short, on_step=step_events(emit))
+            tries.append({"method": method, "dev_loss": found.best_dev_loss, "reason": None})
+        except TrainingError as error:  # it diverges or does not fit, and so has lost
+            tries.append({"method": method, "dev_loss": None, "reason": error.problem})
+        finally:
+            trainable.detach()
+    best = best_try(tries)
+    if best is None:
+        raise TrainingError(f"None of {', '.join(methods)} could be trained: {tries[-1]['reason']}", fix=FIX_TRIES)
+    limit = best["dev_loss"] + RANK_TOLERANCE
+    return next(one["method"] for one in tries if (one["dev_loss"] or math.inf) <= limit), tries
 
 
 def _parts(findings: Findings, dev_share: float) -> tuple[tuple[Example, ...], tuple[Example, ...]]:

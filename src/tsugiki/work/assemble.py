@@ -20,6 +20,7 @@ from tsugiki.measure.curve import Point, fit_curve
 from tsugiki.report.html import render_html
 from tsugiki.report.scorecard import check_scorecard, scorecard_bytes
 from tsugiki.report.words import name_of, reason_sentence, rule_sentence, say
+from tsugiki.work.choose import chosen_rank, sufficient_rank
 from tsugiki.work.design import curve_method
 from tsugiki.work.evidence import Evidence, read_evidence
 from tsugiki.work.summary import (
@@ -196,11 +197,27 @@ def _study(evidence: Evidence) -> Card:
             "tries": tries,
             "steps": schedule.steps,
             "cut": schedule.as_json()["cuts"],
+            "lessons": [dict(one) for one in schedule.prior.lessons],
+            "rank": _rank(evidence),
         },
         "budget": {
             "minutes": lock["design"]["budget_minutes"],
             "used_minutes": evidence.spent_seconds / 60,
         },
+    }
+
+
+def _rank(evidence: Evidence) -> Card | None:
+    """What the search for a rank has shown; None where the rank was set or expected."""
+    searches = (evidence.result(trial.id) for trial in evidence.schedule.trials if trial.kind == "search")
+    losses = next((one["rank_losses"] for one in searches if one is not None and one.get("rank_losses")), None)
+    if losses is None:
+        return None
+    return {
+        "used": chosen_rank({"status": "done", "rank_losses": losses}, evidence.schedule.prior.rank),
+        "enough": sufficient_rank(losses),
+        "largest": max(one["rank"] for one in losses),
+        "losses": losses,
     }
 
 

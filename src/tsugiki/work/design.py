@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from tsugiki.config import Design, MethodName, Recipe
+from tsugiki.work.prior import Prior, prior_from_json
 
 Kind = Literal["reference", "search", "train"]
 Measurement = Literal["retention", "retention_before", "latency", "change"]
@@ -107,6 +108,7 @@ class Schedule:
     budget_minutes: float  # what was left for the trials when the schedule was made
     steps: int
     curve_sizes: tuple[int, ...]
+    prior: Prior
 
     @property
     def fits(self) -> bool:
@@ -121,7 +123,8 @@ def schedule_from_json(value: Mapping[str, Any]) -> Schedule:
     trials = tuple(PlannedTrial(**{**trial, "measurements": tuple(trial["measurements"])}) for trial in value["trials"])
     cuts = tuple(Cut(**{**cut, "names": tuple(cut["names"])}) for cut in value["cuts"])
     rest = {name: value[name] for name in ("minutes", "budget_minutes", "steps")}
-    return Schedule(trials=trials, cuts=cuts, curve_sizes=tuple(value["curve_sizes"]), **rest)
+    prior = prior_from_json(value["prior"])
+    return Schedule(trials=trials, cuts=cuts, curve_sizes=tuple(value["curve_sizes"]), prior=prior, **rest)
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ class _Outline:
 
 
 def design_study(
-    design: Design, recipe: Recipe, *, rows: int, calibration: Calibration, budget_minutes: float
+    design: Design, recipe: Recipe, prior: Prior, *, rows: int, calibration: Calibration, budget_minutes: float
 ) -> Schedule:
     """The trials in the order they run. `rows` is the full training size, `budget_minutes` what they may take."""
     outline = _Outline(
@@ -145,7 +148,7 @@ def design_study(
         seeds=design.seeds,
         curve_sizes=curve_sizes(rows, design.curve_sizes),
         curve_seeds=design.seeds if design.curve_sizes else 0,
-        tries=design.tries,
+        tries=prior.tries,
         steps=steps_for(rows, recipe.batch_size),
     )
     price = _Price(calibration, recipe)
@@ -158,6 +161,7 @@ def design_study(
         budget_minutes=budget_minutes,
         steps=outline.steps,
         curve_sizes=outline.curve_sizes,
+        prior=prior,
     )
 
 
@@ -191,6 +195,7 @@ class _Price:
     recipe: Recipe
 
     def search(self, method: MethodName, tries: int, steps: int) -> float:
+        """Trying ranks takes a few dev losses more, less than the weak half saves by leaving early."""
         cost = self.calibration.methods[method]
         return cost.start + tries * self._training(cost, search_steps(steps))
 

@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,8 @@ from tsugiki.measure.cost import Prices
 from tsugiki.work.assemble import write_scorecard
 from tsugiki.work.design import PlannedTrial, Schedule, calibration_of, design_study, schedule_from_json
 from tsugiki.work.examples import read_examples, write_examples
-from tsugiki.work.lock import check_lock, lock_study, only_one, study_file
+from tsugiki.work.lessons import Features, features_of, lesson_of, read_lessons, write_lesson
+from tsugiki.work.lock import check_lock, lock_study, only_one, read_lock, study_file
 from tsugiki.work.orders import Orders, does_not_fit, plans_for
 from tsugiki.work.prepare import (
     ALL,
@@ -41,6 +42,7 @@ from tsugiki.work.prepare import (
     write_parts,
     write_subsets,
 )
+from tsugiki.work.prior import Prior, make_prior
 from tsugiki.work.process import run_in_process
 from tsugiki.work.spec import (
     CALIBRATION,
@@ -74,6 +76,7 @@ class Study:
     recipe: Recipe = field(default_factory=Recipe)
     template: Literal["auto", "plain", "chat"] = "auto"
     prices: Prices | None = None  # None: no money on the scorecard
+    learn_from: Path | None = None  # a folder of studies whose lessons count; None: rules alone
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ def run_study(
                 fix="Run the same command again to go on.",
             ) from None
         shutil.rmtree(prefix_folder(folder), ignore_errors=True)
+        _teach(session, schedule)
         on_event({"event": "stage", "stage": "report"})
         card = write_scorecard(folder)
     ended = {trial.id: read_result(folder, trial.id) for trial in schedule.trials}
@@ -189,7 +193,42 @@ def _prepare(session: _Session) -> Orders:
     lock_study(folder, {**values, "base": base}, created=datetime.now(UTC).isoformat(timespec="seconds"))
     if parts is not None:
         write_parts(source, folder, *parts)
-    return orders.on_base(inspection["identity"]["digest"])
+    orders = replace(orders, base_digest=inspection["identity"]["digest"])
+    return replace(orders, prior=_prior(session, inspection))
+
+
+def _prior(session: _Session, inspection: Mapping[str, Any]) -> Prior:
+    """What was expected once is kept to, whatever other studies have learned since."""
+    path = session.folder / "schedule.json"
+    if path.is_file():
+        return schedule_from_json(json.loads(path.read_text(encoding="utf-8"))).prior
+    workspace = session.study.learn_from
+    return make_prior(
+        session.study.design,
+        _features(session.folder, inspection),
+        capacity=inspection["capacity"] or 0,
+        lessons=() if workspace is None else read_lessons(workspace, without=session.folder),
+    )
+
+
+def _features(folder: Path, inspection: Mapping[str, Any]) -> Features:
+    check = read_check(folder)
+    assert check is not None
+    rows, closed = check["parts"]["train"], check["closed_labels"]
+    return features_of(inspection["lengths"], rows, closed=closed, base=inspection["identity"])
+
+
+def _teach(session: _Session, schedule: Schedule) -> None:
+    """Leave what the searches have shown where the next study finds it."""
+    found = {trial.method: read_result(session.folder, trial.id) for trial in schedule.trials if trial.kind == "search"}
+    done = {method: one for method, one in found.items() if method and one is not None and one["status"] == "done"}
+    inspection = read_result(session.folder, INSPECTION)
+    assert inspection is not None
+    lesson = lesson_of(
+        session.folder, str(read_lock(session.folder)["digest"]), _features(session.folder, inspection), done
+    )
+    if lesson is not None:
+        write_lesson(session.folder, lesson)
 
 
 def _parts(study: Study, source: Source, folder: Path, lengths: Sequence[Sequence[int]]) -> tuple[Findings, Splits]:
@@ -225,6 +264,7 @@ def _schedule(session: _Session, orders: Orders) -> Schedule:
         schedule = design_study(
             session.study.design,
             session.study.recipe,
+            orders.expected,
             rows=check["parts"]["train"],
             calibration=calibration_of(found, reference),
             budget_minutes=minutes * (1 - RESERVE) - (session.spent - reference["wall_seconds"]) / 60,
