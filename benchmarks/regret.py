@@ -11,7 +11,7 @@ benchmarks/results/regret.json with every cell's score.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import mean
@@ -23,7 +23,8 @@ from tsugiki.files import write_json
 from tsugiki.fingerprint import machine, package_versions
 from tsugiki.work.choose import learning_rates
 from tsugiki.work.design import PlannedTrial, search_steps
-from tsugiki.work.lessons import Features, Lesson, features_of, lesson_of
+from tsugiki.work.experience import study_features
+from tsugiki.work.lessons import Lesson, lesson_of
 from tsugiki.work.orders import Orders, plans_for, search_id
 from tsugiki.work.prepare import DataSpec, divided, read_check, read_source, usable_findings, write_parts
 from tsugiki.work.prior import make_prior
@@ -51,7 +52,7 @@ def choose_and_compare(task: str, arguments: argparse.Namespace, lessons: tuple[
     _prepare(folder, data)
     inspection = _run(orders.inspection(), folder)
     orders = replace(orders, base_digest=inspection["identity"]["digest"])
-    features = _features(folder, inspection)
+    features = study_features(folder, inspection)
     prior = make_prior(DESIGN, features, capacity=inspection["capacity"], lessons=lessons)
     own = folder / "after-others" if lessons else folder / "alone"
     _prepare(own, data)
@@ -78,13 +79,6 @@ def _prepare(folder: Path, data: Path) -> None:
         source = read_source(DataSpec(data))
         findings = usable_findings(source)
         write_parts(source, folder, findings, divided(source, findings, DESIGN))
-
-
-def _features(folder: Path, inspection: Mapping[str, Any]) -> Features:
-    check = read_check(folder)
-    assert check is not None
-    rows, closed = check["parts"]["train"], check["closed_labels"]
-    return features_of(inspection["lengths"], rows, closed=closed, base=inspection["identity"])
 
 
 def _automatic(orders: Orders, folder: Path, steps: int) -> tuple[Values, dict[MethodName, Values]]:

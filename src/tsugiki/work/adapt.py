@@ -25,7 +25,7 @@ from tsugiki.engine.train import train
 from tsugiki.errors import TrainingError, UsageError
 from tsugiki.files import make_folder
 from tsugiki.work.assess import answer_shape
-from tsugiki.work.choose import RANK_TOLERANCE, best_try, ranks_to_try, sufficient_rank
+from tsugiki.work.choose import LOSS_TOLERANCE, best_try, ranks_to_try, sufficient_rank
 from tsugiki.work.design import search_steps
 from tsugiki.work.fit import manifest, plan_for, prove_untouched, rank_losses, step_events
 from tsugiki.work.orders import held_for, plans_for, with_rank
@@ -125,7 +125,7 @@ def _try_methods(task: Task, wanted: Adaptation, emit: Emit) -> tuple[MethodName
     best = best_try(tries)
     if best is None:
         raise TrainingError(f"None of {', '.join(methods)} could be trained: {tries[-1]['reason']}", fix=FIX_TRIES)
-    limit = best["dev_loss"] + RANK_TOLERANCE
+    limit = best["dev_loss"] + LOSS_TOLERANCE
     return next(one["method"] for one in tries if (one["dev_loss"] or math.inf) <= limit), tries
 
 

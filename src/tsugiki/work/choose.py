@@ -12,7 +12,7 @@ from typing import Any
 
 from tsugiki.config import LEARNING_RATES, MethodName
 
-RANK_TOLERANCE = 0.01  # nats per token: what a smaller rank may lose on dev (LoRA Without Regret; docs/decisions.md)
+LOSS_TOLERANCE = 0.01  # nats per token: what less may lose on dev (LoRA Without Regret; docs/decisions.md)
 FEWEST_RANKS = 4
 
 
@@ -44,9 +44,9 @@ def ranks_to_try(largest: int) -> tuple[int, ...]:
 
 
 def sufficient_rank(losses: Sequence[Mapping[str, Any]]) -> int:
-    """The smallest rank to which a trained update can be cut for RANK_TOLERANCE; `losses` holds {rank, dev_loss}."""
+    """The smallest rank to which a trained update can be cut for LOSS_TOLERANCE; `losses` holds {rank, dev_loss}."""
     whole = max(losses, key=lambda one: one["rank"])
-    enough = [one["rank"] for one in losses if one["dev_loss"] <= whole["dev_loss"] + RANK_TOLERANCE]
+    enough = [one["rank"] for one in losses if one["dev_loss"] <= whole["dev_loss"] + LOSS_TOLERANCE]
     return int(min(enough, default=whole["rank"]))
 
 

@@ -9,7 +9,8 @@ minutes that it saves:
     3  the last size of the learning curve                           6  optimiser steps, down to the floor
                                                                      7  methods other than lora and full
 
-Never cut: the base and the k-shot prompt as references, lora and full (where asked for) with one seed.
+Never cut: the base and the k-shot prompt as references, lora and full (where asked for) with one seed. Early stops and
+careful prices leave time at the end: seeds of lora and full that were cut are kept as `spare`, and run then.
 """
 
 from __future__ import annotations
@@ -109,6 +110,7 @@ class Schedule:
     steps: int
     curve_sizes: tuple[int, ...]
     prior: Prior
+    spare: tuple[PlannedTrial, ...] = ()  # in the order in which they narrow the verdict, a seed of all methods at once
 
     @property
     def fits(self) -> bool:
@@ -120,11 +122,15 @@ class Schedule:
 
 def schedule_from_json(value: Mapping[str, Any]) -> Schedule:
     """Back from the study folder: what was once designed is not designed again."""
-    trials = tuple(PlannedTrial(**{**trial, "measurements": tuple(trial["measurements"])}) for trial in value["trials"])
+    trials, spare = (
+        tuple(PlannedTrial(**{**trial, "measurements": tuple(trial["measurements"])}) for trial in value[name])
+        for name in ("trials", "spare")
+    )
     cuts = tuple(Cut(**{**cut, "names": tuple(cut["names"])}) for cut in value["cuts"])
     rest = {name: value[name] for name in ("minutes", "budget_minutes", "steps")}
     prior = prior_from_json(value["prior"])
-    return Schedule(trials=trials, cuts=cuts, curve_sizes=tuple(value["curve_sizes"]), prior=prior, **rest)
+    sizes = tuple(value["curve_sizes"])
+    return Schedule(trials=trials, cuts=cuts, curve_sizes=sizes, prior=prior, spare=spare, **rest)
 
 
 @dataclass(frozen=True)
@@ -162,6 +168,11 @@ def design_study(
         steps=outline.steps,
         curve_sizes=outline.curve_sizes,
         prior=prior,
+        spare=tuple(
+            _final(outline, price, method, seed)
+            for seed in range(outline.seeds, design.seeds)
+            for method in _kept(outline.methods)
+        ),
     )
 
 

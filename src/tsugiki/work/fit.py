@@ -35,7 +35,7 @@ from tsugiki.files import write_json
 from tsugiki.fingerprint import digest_file
 from tsugiki.measure.meter import Meter
 from tsugiki.work.assess import AnswerShape, answer_all, answer_shape, general_losses, scored
-from tsugiki.work.choose import RANK_TOLERANCE, best_try
+from tsugiki.work.choose import LOSS_TOLERANCE, best_try
 from tsugiki.work.examples import prompt_mark, read_examples
 from tsugiki.work.prepare import TRAIN, read_check
 from tsugiki.work.spec import Template, TrialSpec, adapter_folder, prefix_folder, scratch_folder
@@ -235,7 +235,7 @@ def rank_losses(task: Task, trainable: Trainable, ranks: Sequence[int], recipe: 
     def dev_loss() -> float:
         return mean_loss(trainable.model, task.dev_set, micro_tokens=recipe.micro_tokens)
 
-    found = losses_by_rank(trainable, ranks, dev_loss, limit=dev_loss() + RANK_TOLERANCE)
+    found = losses_by_rank(trainable, ranks, dev_loss, limit=dev_loss() + LOSS_TOLERANCE)
     return [{"rank": rank, "dev_loss": loss} for rank, loss in found.items()]
 
 

@@ -26,8 +26,8 @@ from tsugiki.measure.cost import Prices
 from tsugiki.work.assemble import write_scorecard
 from tsugiki.work.design import PlannedTrial, Schedule, calibration_of, design_study, schedule_from_json
 from tsugiki.work.examples import read_examples, write_examples
-from tsugiki.work.lessons import Features, features_of, lesson_of, read_lessons, write_lesson
-from tsugiki.work.lock import check_lock, lock_study, only_one, read_lock, study_file
+from tsugiki.work.experience import expected, teach
+from tsugiki.work.lock import check_lock, lock_study, only_one, study_file
 from tsugiki.work.orders import Orders, does_not_fit, plans_for
 from tsugiki.work.prepare import (
     ALL,
@@ -42,7 +42,6 @@ from tsugiki.work.prepare import (
     write_parts,
     write_subsets,
 )
-from tsugiki.work.prior import Prior, make_prior
 from tsugiki.work.process import run_in_process
 from tsugiki.work.spec import (
     CALIBRATION,
@@ -102,13 +101,14 @@ def run_study(
             orders = _prepare(session)
             schedule = _schedule(session, orders)
             _run_trials(session, orders, schedule)
+            _use_what_is_left(session, orders, schedule)
         except KeyboardInterrupt:
             raise StudyError(
                 f"The study in {folder} was stopped; what had finished is kept.",
                 fix="Run the same command again to go on.",
             ) from None
         shutil.rmtree(prefix_folder(folder), ignore_errors=True)
-        _teach(session, schedule)
+        teach(folder, schedule)
         on_event({"event": "stage", "stage": "report"})
         card = write_scorecard(folder)
     ended = {trial.id: read_result(folder, trial.id) for trial in schedule.trials}
@@ -194,41 +194,7 @@ def _prepare(session: _Session) -> Orders:
     if parts is not None:
         write_parts(source, folder, *parts)
     orders = replace(orders, base_digest=inspection["identity"]["digest"])
-    return replace(orders, prior=_prior(session, inspection))
-
-
-def _prior(session: _Session, inspection: Mapping[str, Any]) -> Prior:
-    """What was expected once is kept to, whatever other studies have learned since."""
-    path = session.folder / "schedule.json"
-    if path.is_file():
-        return schedule_from_json(json.loads(path.read_text(encoding="utf-8"))).prior
-    workspace = session.study.learn_from
-    return make_prior(
-        session.study.design,
-        _features(session.folder, inspection),
-        capacity=inspection["capacity"] or 0,
-        lessons=() if workspace is None else read_lessons(workspace, without=session.folder),
-    )
-
-
-def _features(folder: Path, inspection: Mapping[str, Any]) -> Features:
-    check = read_check(folder)
-    assert check is not None
-    rows, closed = check["parts"]["train"], check["closed_labels"]
-    return features_of(inspection["lengths"], rows, closed=closed, base=inspection["identity"])
-
-
-def _teach(session: _Session, schedule: Schedule) -> None:
-    """Leave what the searches have shown where the next study finds it."""
-    found = {trial.method: read_result(session.folder, trial.id) for trial in schedule.trials if trial.kind == "search"}
-    done = {method: one for method, one in found.items() if method and one is not None and one["status"] == "done"}
-    inspection = read_result(session.folder, INSPECTION)
-    assert inspection is not None
-    lesson = lesson_of(
-        session.folder, str(read_lock(session.folder)["digest"]), _features(session.folder, inspection), done
-    )
-    if lesson is not None:
-        write_lesson(session.folder, lesson)
+    return replace(orders, prior=expected(folder, study.design, inspection, study.learn_from))
 
 
 def _parts(study: Study, source: Source, folder: Path, lengths: Sequence[Sequence[int]]) -> tuple[Findings, Splits]:
@@ -296,6 +262,27 @@ def _run_trials(session: _Session, orders: Orders, schedule: Schedule) -> None:
         found = read_result(session.folder, trial.id)
         assert found is not None, f"{trial.id} left no result"
         session.on_event({"event": "trial_ended", **place, "status": found["status"], "reason": found["reason"]})
+
+
+def _use_what_is_left(session: _Session, orders: Orders, schedule: Schedule) -> None:
+    """Seeds that the budget cut, as long as one of all methods fits: more seeds narrow what the verdict compares."""
+    for seed in sorted({trial.seed for trial in schedule.spare}):
+        turn = [trial for trial in schedule.spare if trial.seed == seed]
+        specs = [orders.for_trial(trial, session.folder) for trial in turn]
+        seconds = sum(
+            trial.seconds for trial, spec in zip(turn, specs, strict=True) if not is_finished(session.folder, spec)
+        )
+        unfit = any(does_not_fit(session.folder, trial.method) for trial in turn)
+        if unfit or session.spent + seconds > session.study.design.budget_minutes * 60:
+            return
+        for number, (trial, spec) in enumerate(zip(turn, specs, strict=True), start=1):
+            if not is_finished(session.folder, spec):
+                place = {"trial": trial.id, "number": number, "of": len(turn)}
+                session.on_event({"event": "spare_started", **place, "seconds": trial.seconds})
+                found = session.run(spec)
+                session.on_event(
+                    {"event": "trial_ended", **place, "status": found["status"], "reason": found["reason"]}
+                )
 
 
 def _out_of_time(trial: PlannedTrial, spent: float, budget: float) -> dict[str, str]:
