@@ -72,12 +72,12 @@ def test_trying_ranks_ends_at_the_first_that_is_too_small_and_leaves_no_trace(ti
     def lost() -> float:
         return float(sum((whole[name] - cut).square().sum() for name, cut in updates(trainable).items()))
 
-    found = losses_by_rank(trainable, (1, 2, 4, 6), lost, limit=float("inf"))
+    found = losses_by_rank(trainable, (1, 2, 4, 6), lost, tolerance=float("inf"))
     assert list(found) == [6, 4, 2, 1]
-    assert found[6] < 1e-6 and found[6] < found[4] < found[2] < found[1]
-    stopped = losses_by_rank(trainable, (1, 2, 4, 6), lost, limit=(found[4] + found[2]) / 2)
+    assert found[6] == 0 < found[4] < found[2] < found[1]
+    stopped = losses_by_rank(trainable, (1, 2, 4, 6), lost, tolerance=(found[4] + found[2]) / 2)
     assert list(stopped) == [6, 4, 2]
-    assert list(losses_by_rank(trainable, (1, 2), lambda: float("nan"), limit=1.0)) == [2], "no number is no pass"
+    assert list(losses_by_rank(trainable, (1, 2, 4), lambda: float("nan"), tolerance=1.0)) == [4, 2]
     for name, part in trainable.trained.items():
         assert torch.equal(part, parts[name])
     trainable.detach()

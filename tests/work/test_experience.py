@@ -57,7 +57,7 @@ def test_the_next_study_starts_from_what_this_one_has_learned(tmp_path):
     best = read_result(folder, "search-lora")["learning_rate"]
     _, second, _ = ran(tmp_path, "two", tries=3, learn_from=tmp_path)
     searched = read_result(second, "search-lora")
-    assert [one["learning_rate"] for one in searched["tries"]][0] == best
+    assert searched["tries"][0]["learning_rate"] == best
     assert len(searched["tries"]) == 2, "a study as near as can be saves a try"
     assert rank_of(second, "search-lora") == 8
     card = json.loads((second / "scorecard.json").read_text(encoding="utf-8"))

@@ -21,17 +21,19 @@ Factors = tuple[Tensor, Tensor]
 
 
 def losses_by_rank(
-    trainable: Trainable, ranks: Sequence[int], loss: Callable[[], float], *, limit: float
+    trainable: Trainable, ranks: Sequence[int], loss: Callable[[], float], *, tolerance: float
 ) -> dict[int, float]:
-    """`loss` of the model with every update cut to each of `ranks`, from the largest down to the first above `limit`.
+    """`loss` of the model as it is, under the largest of `ranks`, and with every update cut to each of the others.
 
-    A smaller rank holds less of the update, so what lies below that one is not asked. The parts are left as they were.
+    From the largest down to the first that loses more than `tolerance`: a smaller one holds even less of the update.
+    The parts are left as they were.
     """
-    found: dict[int, float] = {}
-    for rank in sorted(ranks, reverse=True):
+    largest, *smaller = sorted(ranks, reverse=True)
+    found = {largest: loss()}
+    for rank in smaller:
         with _cut_to(trainable, rank):
             found[rank] = loss()
-        if not found[rank] <= limit:
+        if not found[rank] <= found[largest] + tolerance:
             break
     return found
 

@@ -235,7 +235,7 @@ def rank_losses(task: Task, trainable: Trainable, ranks: Sequence[int], recipe: 
     def dev_loss() -> float:
         return mean_loss(trainable.model, task.dev_set, micro_tokens=recipe.micro_tokens)
 
-    found = losses_by_rank(trainable, ranks, dev_loss, limit=dev_loss() + LOSS_TOLERANCE)
+    found = losses_by_rank(trainable, ranks, dev_loss, tolerance=LOSS_TOLERANCE)
     return [{"rank": rank, "dev_loss": loss} for rank, loss in found.items()]
 
 
