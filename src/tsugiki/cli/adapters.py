@@ -10,7 +10,7 @@ import typer
 from tsugiki.cli.data import AsJson, CompletionColumn, GroupColumn, PromptColumn, Sheet
 from tsugiki.cli.options import From, with_knobs
 from tsugiki.cli.studies import RANK_AUTO, Data, print_json, print_line
-from tsugiki.config import Criteria, Design, MetricName, PlanSpec, Recipe
+from tsugiki.config import Criteria, Design, MetricName, PlanSpec, Recipe, parse
 
 
 @with_knobs(plan=From(PlanSpec, "Method", leave_out=("method",), defaults=RANK_AUTO), recipe=From(Recipe, "Training"))
@@ -47,8 +47,11 @@ def train(
     from tsugiki.work.prepare import DataSpec
 
     spec = DataSpec(data, Columns(prompt_column, completion_column, group_column), sheet)
+    if method != "auto":
+        plan = parse(PlanSpec, {**plan.model_dump(), "method": method}, source="command line")
+    wanted = Adaptation(spec, base, plan, recipe, template, dev_share, try_methods=method == "auto")
     with telling() as emit:
-        found = train_adapter(Adaptation(spec, base, method, plan, recipe, template, dev_share), out, emit)
+        found = train_adapter(wanted, out, emit)
     if as_json:
         print_json(found)
         return

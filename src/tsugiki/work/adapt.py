@@ -6,7 +6,6 @@ for a test. A killed run goes on from its checkpoint when it is started again wi
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -42,20 +41,20 @@ LARGEST_IN_ONE_RUN = 32  # rank 'auto' trains with it once and keeps as much of 
 class Adaptation:
     data: DataSpec
     base: str
-    method: MethodName | Literal["auto"]  # auto: the one that a third of the steps shows to be best on dev
     plan: PlanSpec
     recipe: Recipe
     template: Template | Literal["auto"]
     dev_share: float
+    try_methods: bool = False  # the plan's knobs with the method that a third of the steps shows to be best on dev
 
 
 def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
     """Train and save to `out`; returns what was trained and how it went."""
     if out.exists():
         raise UsageError(f"{out} exists already.", fix="Name another folder with --out, or delete it.")
-    if wanted.method != "auto" and held_for(wanted.method, wanted.recipe) != wanted.recipe:
+    if held_for(wanted.plan.method, wanted.recipe) != wanted.recipe:
         raise UsageError(
-            f"{wanted.method} trains weights in full, and a base in {wanted.recipe.quantize} holds none.",
+            f"{wanted.plan.method} trains weights in full, and a base in {wanted.recipe.quantize} holds none.",
             fix="Take --method lora or adapter, or --quantize none.",
         )
     make_folder(out.parent, "--out")
@@ -73,9 +72,8 @@ def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
     task = _task(base, wanted.recipe, template, learned, held_back)
     before = live_weights_digest(base)
     largest = LARGEST_IN_ONE_RUN
-    method, tries = (wanted.method, None) if wanted.method != "auto" else _try_methods(task, wanted, emit)
-    asked = with_rank(plans_for((method,), wanted.plan)[method], largest)
-    plan, plan_spec = plan_for(task, asked, wanted.recipe)
+    chosen, tries = _try_methods(task, wanted, emit) if wanted.try_methods else (wanted.plan, None)
+    plan, plan_spec = plan_for(task, with_rank(chosen, largest), wanted.recipe)
     trainable = attach(base, plan, seed=wanted.recipe.seed)
     checkpoint = out.with_name(f".{out.name}.checkpoint")
     found = train(
@@ -106,15 +104,16 @@ def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
     }
 
 
-def _try_methods(task: Task, wanted: Adaptation, emit: Emit) -> tuple[MethodName, list[dict[str, Any]]]:
-    """The simplest of the small methods whose dev loss after a third of the steps is within tolerance of the best."""
+def _try_methods(task: Task, wanted: Adaptation, emit: Emit) -> tuple[PlanSpec, list[dict[str, Any]]]:
+    """The plan of the simplest of the small methods whose dev loss after a third of the steps is within tolerance of the best."""
     short = wanted.recipe.model_copy(update={"max_steps": search_steps(wanted.recipe.max_steps)})
-    methods = [method for method in SIMPLEST_FIRST if held_for(method, short) == short]
+    methods = tuple(method for method in SIMPLEST_FIRST if held_for(method, short) == short)
+    plans = plans_for(methods, wanted.plan)
     tries: list[dict[str, Any]] = []
-    for method in methods:
+    for method, plan in plans.items():
         emit({"event": "phase", "phase": f"try {method}"})
-        asked = with_rank(plans_for((method,), wanted.plan)[method], LARGEST_IN_ONE_RUN)
-        trainable = attach(task.base, plan_for(task, asked, short)[0], seed=short.seed)
+        laid, _ = plan_for(task, with_rank(plan, LARGEST_IN_ONE_RUN), short)
+        trainable = attach(task.base, laid, seed=short.seed)
         try:
             found = train(trainable, task.train_set, task.dev_set, short, on_step=step_events(emit))
             tries.append({"method": method, "dev_loss": found.best_dev_loss, "reason": None})
@@ -126,7 +125,8 @@ def _try_methods(task: Task, wanted: Adaptation, emit: Emit) -> tuple[MethodName
     if best is None:
         raise TrainingError(f"None of {', '.join(methods)} could be trained: {tries[-1]['reason']}", fix=FIX_TRIES)
     limit = best["dev_loss"] + LOSS_TOLERANCE
-    return next(one["method"] for one in tries if (one["dev_loss"] or math.inf) <= limit), tries
+    simplest = next(one["method"] for one in tries if one["dev_loss"] is not None and one["dev_loss"] <= limit)
+    return plans[simplest], tries
 
 
 def _parts(findings: Findings, dev_share: float) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
