@@ -105,7 +105,7 @@ def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
 
 
 def _try_methods(task: Task, wanted: Adaptation, emit: Emit) -> tuple[PlanSpec, list[dict[str, Any]]]:
-    """The plan of the simplest of the small methods whose dev loss after a third of the steps is within tolerance of the best."""
+    """The plan of the simplest method whose dev loss after a third of the steps is within tolerance of the best."""
     short = wanted.recipe.model_copy(update={"max_steps": search_steps(wanted.recipe.max_steps)})
     methods = tuple(method for method in SIMPLEST_FIRST if held_for(method, short) == short)
     plans = plans_for(methods, wanted.plan)
