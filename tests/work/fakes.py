@@ -77,7 +77,7 @@ class FakeTrials:
 
     def _inspect(self, spec: TrialSpec, folder: Path) -> dict[str, Any]:
         lengths = [[8, 2] for _ in read_examples(folder / spec.train)]
-        return {"identity": dict(self.identity), "dtype": "float32", "lengths": lengths}
+        return {"identity": dict(self.identity), "dtype": "float32", "lengths": lengths, "capacity": 100}
 
     def _calibrate(self, spec: TrialSpec, folder: Path) -> dict[str, Any]:
         unfit = self.calibration.get("does_not_fit", {})
@@ -104,7 +104,10 @@ class FakeTrials:
 
     def _search(self, spec: TrialSpec, folder: Path) -> dict[str, Any]:
         tries = [{"learning_rate": rate, "dev_loss": 1 / (1 + place)} for place, rate in enumerate(spec.learning_rates)]
-        return {"learning_rate": tries[-1]["learning_rate"], "dev_loss": tries[-1]["dev_loss"], "tries": tries}
+        ranks = [{"rank": rank, "dev_loss": 0.3 if rank >= 2 else 0.5} for rank in reversed(spec.ranks)]
+        best = tries[-1]
+        return {"learning_rate": best["learning_rate"], "dev_loss": best["dev_loss"], "tries": tries,
+                "rank_losses": ranks or None}  # fmt: skip
 
     def _train(self, spec: TrialSpec, folder: Path) -> dict[str, Any]:
         test, rows = read_examples(folder / spec.test), len(read_examples(folder / spec.train))

@@ -17,7 +17,7 @@ import typer
 from tsugiki import __version__
 from tsugiki.cli.adapters import evaluate, train
 from tsugiki.cli.data import check
-from tsugiki.cli.studies import demo, estimate, poc, scorecard
+from tsugiki.cli.studies import demo, estimate, lessons, poc, scorecard
 from tsugiki.errors import TsugikiError
 
 INTERRUPTED, TYPER_INTERRUPTED = 1, 130
@@ -45,7 +45,7 @@ def every_command(
     """Options that need no command."""
 
 
-for command in (demo, check, estimate, poc, scorecard, train, evaluate):
+for command in (demo, check, estimate, poc, scorecard, lessons, train, evaluate):
     app.command()(command)
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tsugiki.work.study import Study
 
 UNDECIDABLE = 3  # exit status
+RANK_AUTO = {"rank": "auto"}
 DECIDED_BY_STUDY = ("learning_rate", "max_steps", "seed")
 
 DATA_HELP = "CSV, TSV, XLSX, JSONL, JSON or Parquet file"
@@ -45,12 +46,18 @@ TemplateName = Annotated[
     typer.Option(help="show prompts as they are, or as the base's chat; auto: chats only"),
 ]
 PriceFile = Annotated[Path | None, typer.Option(help="YAML file with the price of a machine hour")]
+LearnFrom = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True, file_okay=False, help="folder of earlier studies to learn from; else the one around --out"
+    ),
+]
 Folder = Annotated[Path, typer.Argument(help="folder of a study", show_default=False)]
 
 
 @with_knobs(
     design=From(Design, "Design"),
-    plan=From(PlanSpec, "Methods", leave_out=("method",)),
+    plan=From(PlanSpec, "Methods", leave_out=("method",), defaults=RANK_AUTO),
     recipe=From(Recipe, "Training", leave_out=DECIDED_BY_STUDY),
 )
 def poc(
@@ -69,6 +76,7 @@ def poc(
     sheet: Sheet = None,
     template: TemplateName = "auto",
     prices: PriceFile = None,
+    learn_from: LearnFrom = None,
     as_json: AsJson = False,
     *,
     design: Design,
@@ -104,6 +112,7 @@ def poc(
         recipe=recipe,
         template=template,
         prices=None if prices is None else read_prices(prices),
+        learn_from=learn_from or out.resolve().parent,
     )
     return _run(study, out, as_json=as_json)
 
@@ -128,9 +137,41 @@ def scorecard(folder: Folder, as_json: AsJson = False) -> int:
     return _show(folder, write_scorecard(folder), as_json=as_json)
 
 
+def lessons(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="folder of studies", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """What earlier studies have taught, and how well each would have been foretold by the others."""
+    from dataclasses import asdict
+
+    from tsugiki.work.lessons import read_lessons
+    from tsugiki.work.prior import held_out
+
+    found = read_lessons(folder)
+    judged = held_out(found)
+    if as_json:
+        print_json({"lessons": [asdict(lesson) for lesson in found], "held_out": judged})
+        return
+    for lesson in found:
+        rank = "" if lesson.rank is None else f", rank {lesson.rank} of {lesson.largest_rank} sufficed"
+        print_line(f"{plain(lesson.folder)}: {lesson.features.rows} training rows{rank}")
+        for one in judged:
+            if one["study"] == lesson.folder:
+                print_line(f"  {one['method']:8} best rate {one['best']:g}; {_foretold(one)}")
+    if not found:
+        print_line(f"No study in {folder} has searched a rate or a rank yet.")
+
+
+def _foretold(one: Mapping[str, Any]) -> str:
+    if not one["from"]:
+        return "no other study is near enough to say"
+    lost = "a rate not tried here" if one["learned"] is None else f"{one['learned']:.3f} nats worse"
+    return f"{one['from']} others suggest {one['suggested']:g} ({lost})"
+
+
 @with_knobs(
     design=From(Design, "Design", leave_out=("seeds", "curve_sizes", "tries", "budget_minutes", "shots")),
-    plan=From(PlanSpec, "Methods", leave_out=("method",)),
+    plan=From(PlanSpec, "Methods", leave_out=("method",), defaults=RANK_AUTO),
     recipe=From(
         Recipe,
         "Training",

@@ -84,6 +84,10 @@ def settings(card: Card) -> Iterator[tuple[str, str]]:
         for key in ("sizes", "seeds"):
             yield say(f"setting.{key}", language), ", ".join(shown(one, "count", language) for one in design[key])
         yield say("setting.tries", language), shown(design.get("tries"), "count", language)
+        if rank := design.get("rank"):
+            yield say("setting.rank", language), say("setting.rank_value", language, **rank)
+        if lessons := design.get("lessons"):
+            yield say("setting.lessons", language), _joint(language).join(one["folder"] for one in lessons)
 
 
 def cuts(card: Card) -> list[str]:

@@ -7,7 +7,8 @@ extensions, all optional to a reader, are:
     verdict.method   the method the verdict is about                verdict.codes   [{code, values}] behind the reasons
     against_full     margin, as a share: what the non-inferiority was tested with
     study            purpose, owner, reviewer, criteria, created, base {name, digest, parameters, precision},
-                     design {methods, seeds, sizes, tries, cut [{what, before, after, minutes, names}]},
+                     design {methods, seeds, sizes, tries, cut [{what, before, after, minutes, names}],
+                             lessons [{folder, distance, weight}], rank {used, enough, largest, losses} or null},
                      budget {minutes, used_minutes}
     methods[]        reasons {field: sentence} for every null, recipe {learning_rate, tries, ...},
                      by_seed [{seed, quality}], facts {n, numbers_wrong, units_wrong, negation_wrong}, dev_loss,

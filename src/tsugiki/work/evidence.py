@@ -79,6 +79,8 @@ def read_evidence(folder: Path) -> Evidence:
             f"The study in {folder} has not come to its first trial yet.", fix="Run the same `tsugiki poc` again first."
         )
     schedule = schedule_from_json(json.loads(schedule_file.read_text(encoding="utf-8")))
+    ran = tuple(trial for trial in schedule.spare if read_result(folder, trial.id) is not None)
+    schedule = replace(schedule, trials=(*schedule.trials, *ran))
     results = {trial.id: read_result(folder, trial.id) for trial in schedule.trials}
     everything = [*results.values(), *(read_result(folder, name) for name in (INSPECTION, CALIBRATION))]
     found = Evidence(

@@ -40,6 +40,7 @@ class TrialSpec(BaseModel):
     plans: tuple[PlanSpec, ...] = Field((), description="one plan; the calibration has one per method")
     recipe: Recipe
     learning_rates: tuple[float, ...] = Field((), description="search: the rates to try")
+    ranks: tuple[int, ...] = Field((), description="search: ranks to which the updates are cut, to see which suffices")
     train: str = "data/train.jsonl"
     dev: str = "data/dev.jsonl"
     test: str = "data/test.jsonl"
