@@ -149,7 +149,9 @@ def _is_number_of_days(cell: str) -> bool:
 
 
 def _refuse_two_forms(cells: Mapping[int, object], has: Mapping[int, bool], column: str, one: str, other: str) -> None:
-    first = {side: row for row, side in reversed(has.items())}
+    first: dict[bool, int] = {}
+    for row, side in has.items():
+        first.setdefault(side, row)
     if len(first) == 2:
         texts = {side: shown(str(cells[row])) for side, row in first.items()}
         raise DataError(
