@@ -18,6 +18,7 @@ from tsugiki import __version__
 from tsugiki.cli.adapters import evaluate, train
 from tsugiki.cli.data import check
 from tsugiki.cli.studies import demo, estimate, poc, scorecard
+from tsugiki.cli.templates import templates
 from tsugiki.errors import TsugikiError
 
 INTERRUPTED, TYPER_INTERRUPTED = 1, 130
@@ -45,7 +46,7 @@ def every_command(
     """Options that need no command."""
 
 
-for command in (demo, check, estimate, poc, scorecard, train, evaluate):
+for command in (demo, check, estimate, poc, scorecard, train, evaluate, templates):
     app.command()(command)
 
 
