@@ -17,6 +17,7 @@ import typer
 from tsugiki import __version__
 from tsugiki.cli.adapters import evaluate, train
 from tsugiki.cli.data import check
+from tsugiki.cli.portfolio import portfolio
 from tsugiki.cli.studies import demo, estimate, poc, scorecard
 from tsugiki.cli.templates import templates
 from tsugiki.errors import TsugikiError
@@ -46,7 +47,7 @@ def every_command(
     """Options that need no command."""
 
 
-for command in (demo, check, estimate, poc, scorecard, train, evaluate, templates):
+for command in (demo, check, estimate, poc, scorecard, train, evaluate, templates, portfolio):
     app.command()(command)
 
 

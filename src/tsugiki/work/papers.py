@@ -46,6 +46,7 @@ def evaluation_plan(name: KindName, language: LanguageName) -> str:
     sizes = sizes_of(kind)
     says = {key: _text(text, sizes, language) for key, text in kind.says.items()}
     margin = say("template.margin_value", language, points=_criteria(kind)["margin_points"])
+    columns = [say(f"template.{key}", language) for key in ("item", "value", "how")]
     settled = (("success", say("template.fill", language)), ("withdraw", say("template.fill", language)))
     lines = [
         f"# {say('template.sheet', language, title=says['title'])}",
@@ -62,7 +63,7 @@ def evaluation_plan(name: KindName, language: LanguageName) -> str:
         "",
         says["metric"],
         *_heading(3, "before", language),
-        f"| {' | '.join(say(f'template.{key}', language) for key in ('item', 'value', 'how'))} |",
+        f"| {' | '.join(columns)} |",
         "| --- | --- | --- |",
         *(f"| {say(f'template.{key}', language)} | {blank} | {says[key]} |" for key, blank in settled),
         f"| {say('template.margin_item', language)} | {margin} | {says['margin']} |",
