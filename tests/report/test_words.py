@@ -43,6 +43,7 @@ FAMILIES = {
     *("verdict", "headline", "tile", "cost", "chart", "curve", "level", "risk", "next", "method"),
     *("reference", "short", "metric", "setting", "cut", "check", "concern", "sensitive", "exclusion", "reason", "rule"),
     *("missing", "interval", "text"),
+    *("allocation", "lacks", "unusable", "recommend"),
 }
 SAME_IN_BOTH = {"method.lora", "metric.chrf", "short.lora", "measure.quality", "measure.of"}
 

@@ -12,7 +12,7 @@ import typer
 
 from tsugiki.cli.data import AsJson, CompletionColumn, GroupColumn, PromptColumn, Sheet, SplitColumn, plain
 from tsugiki.cli.options import From, with_knobs
-from tsugiki.config import Design, Intake, LanguageName, PlanSpec, Recipe
+from tsugiki.config import Design, Intake, KindName, LanguageName, PlanSpec, Recipe
 from tsugiki.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ Out = Annotated[Path | None, typer.Option(help="folder of the study; the same fo
 IntakeFile = Annotated[Path | None, typer.Option("--intake", help="YAML file with purpose, criteria, owner, reviewer")]
 WriteIntake = Annotated[Path | None, typer.Option(help="write an intake file to fill in, and stop")]
 Language = Annotated[LanguageName | None, typer.Option(help="language of the file that --write-intake writes")]
+KindOfWork = Annotated[
+    KindName | None, typer.Option("--kind", help="kind of work that --write-intake writes for (tsugiki templates)")
+]
 TemplateName = Annotated[
     Literal["auto", "plain", "chat"],
     typer.Option(help="show prompts as they are, or as the base's chat; auto: chats only"),
@@ -57,6 +60,7 @@ def poc(
     intake: IntakeFile = None,
     write_intake: WriteIntake = None,
     language: Language = None,
+    kind: KindOfWork = None,
     prompt_column: PromptColumn = None,
     completion_column: CompletionColumn = None,
     group_column: GroupColumn = None,
@@ -72,12 +76,12 @@ def poc(
     recipe: Recipe,
 ) -> int:
     """The main job: a study of your data on a base, a verdict, a scorecard. Run it again to resume."""
-    from tsugiki.work.intake import starter
-
     if write_intake is not None:
-        return _write_starter(write_intake, starter(language or "en"))
+        return _write_starter(write_intake, _starter(language or "en", kind))
     if language is not None:
         raise UsageError("--language belongs to --write-intake.", fix="Set the language in the intake file.")
+    if kind is not None:
+        raise UsageError("--kind belongs to --write-intake.", fix="Set metric and margins in the intake file.")
     if data is None or base is None or out is None:
         missing = [name for name, value in (("DATA", data), ("--base", base), ("--out", out)) if value is None]
         raise UsageError(
@@ -275,6 +279,16 @@ def _intake(path: Path | None, out: Path, data: DataSpec, base: str) -> Intake:
         lambda question, default: str(typer.prompt(question, default=default, err=True)),
         lambda sentence: typer.echo(sentence, err=True),
     )
+
+
+def _starter(language: LanguageName, kind: KindName | None) -> str:
+    if kind is None:
+        from tsugiki.work.intake import starter
+
+        return starter(language)
+    from tsugiki.work.papers import kind_starter
+
+    return kind_starter(kind, language)
 
 
 def _write_starter(path: Path, text: str) -> int:

@@ -62,6 +62,16 @@ def _gap(value: float, _: Language) -> str:
     return f"{round(value * 100, 2):g}"
 
 
+def _gap_width(value: float, _: Language) -> str:
+    """Width of an interval: points without sign, one digit."""
+    return f"{value * 100:.1f}"
+
+
+def _standing(value: float, _: Language) -> str:
+    """A place on the scale of a study's own criteria."""
+    return _signed(value, 2)
+
+
 def _p(value: float, _: Language) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
@@ -151,6 +161,8 @@ FORMS: Mapping[str, Callable[[Any, Language], str]] = {
     "bare_points": _bare_points,
     "bare_percent": _bare_percent,
     "gap": _gap,
+    "gap_width": _gap_width,
+    "standing": _standing,
     "p": _p,
     "share": _share,
     "bytes": _bytes,

@@ -30,10 +30,10 @@ _DECIDED_BY = {True: "within", False: "outside", None: "unknown"}
 def render_html(card: Card) -> str:
     """The whole page in the card's language. Equal cards give equal pages."""
     language: Language = card["language"]
-    template = _environment().get_template("scorecard.html.j2")
+    template = environment().get_template("scorecard.html.j2")
     return template.render(
         card=card,
-        css=Markup(_css()),  # noqa: S704 - our own file
+        css=Markup(stylesheet()),  # noqa: S704 - our own file
         language=language,
         say=partial(_say, language),
         name=partial(_name, language),
@@ -225,7 +225,7 @@ def _name(language: Language, kind: str, name: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     return Environment(
         loader=PackageLoader("tsugiki.report"),
         autoescape=True,
@@ -236,5 +236,5 @@ def _environment() -> Environment:
 
 
 @cache
-def _css() -> str:
+def stylesheet() -> str:
     return resources.files("tsugiki.report").joinpath("templates/scorecard.css").read_text(encoding="utf-8")

@@ -155,13 +155,16 @@ def _unordered_intervals(value: Any, place: str) -> Iterator[str]:
         low, middle, high = inner["low"], inner["estimate"], inner["high"]
         if middle is None and "metric" in inner and not inner.get("reason"):
             yield f"{inner_place}.estimate is null without a reason"
-        if low is not None and high is not None and low > high:
+        if _is(low, "number") and _is(high, "number") and low > high:
             yield f"{inner_place} must have low <= high, got {low} and {high}"
 
 
 def _unexplained(card: Card) -> Iterator[str]:
     for method in card["methods"]:
         reasons = method.get("reasons", {})
+        if not isinstance(reasons, Mapping):
+            yield f"methods.{method['name']}.reasons must be object, got {reasons!r:.60}"
+            continue
         for field in _REASONED:
             if method[field] is None and not reasons.get(field) and (method["name"], field) != ("full", "against_full"):
                 yield f"methods.{method['name']}.{field} is null without a sentence in reasons"
@@ -169,7 +172,9 @@ def _unexplained(card: Card) -> Iterator[str]:
 
 def _miscounted(card: Card) -> Iterator[str]:
     data = card["data"]
-    if data["used"] + len(data["excluded"]) != data["rows"]:
+    if not _is(data["used"], "integer") or not _is(data["rows"], "integer"):
+        yield f"data: rows and used must be integer, got {data['rows']!r:.60} and {data['used']!r:.60}"
+    elif data["used"] + len(data["excluded"]) != data["rows"]:
         yield f"data: {data['used']} used and {len(data['excluded'])} excluded rows are not {data['rows']} rows"
 
 
