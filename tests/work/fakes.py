@@ -1,7 +1,7 @@
 """A stand-in for the processes of a study: results of the right shape at once, from rules instead of a model.
 
 `FakeTrials` is passed to run_study as `run_trial`. LoRA and full answer nine of ten right, the others half, the base
-nothing; the number that is right grows with the training rows.
+nothing; the number that is right grows with the training rows. Shifted rows are answered by shares of their own.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class FakeTrials:
     identity: Mapping[str, Any] = field(default_factory=lambda: IDENTITY)
     seconds: float = 10.0
     calibration: Mapping[str, Any] = field(default_factory=dict)
+    on_shift: Mapping[str, float] = field(default_factory=lambda: {**SKILL, "base": 0.0})
 
     def __call__(self, spec: TrialSpec, folder: Path, on_event: Callable[[Mapping[str, Any]], None]) -> None:
         self.ran.append(spec.id)
@@ -89,10 +90,17 @@ class FakeTrials:
         return {
             "references": {name: answered(test, share) for name, share in (("base", 0.0), ("k-shot", 0.1))},
             "test_digest": digest_file(folder / spec.test),
-            "seconds": {"base": 4.0, "k-shot": 6.0, "retention": 1.0},
+            "seconds": {"base": 4.0, "k-shot": 6.0, "retention": 1.0, **({"shifted": 2.0} if spec.shift else {})},
             "shots": [],
             "general": {"en": 3.0, "ja": 4.0},
+            **self._shifted(spec, folder, "base"),
         }
+
+    def _shifted(self, spec: TrialSpec, folder: Path, name: str) -> dict[str, Any]:
+        if spec.shift is None:
+            return {}
+        answers = answered(read_examples(folder / spec.shift), self.on_shift[name])
+        return {"shifted": {**answers, "digest": digest_file(folder / spec.shift)}}
 
     def _search(self, spec: TrialSpec, folder: Path) -> dict[str, Any]:
         tries = [{"learning_rate": rate, "dev_loss": 1 / (1 + place)} for place, rate in enumerate(spec.learning_rates)]
@@ -123,6 +131,7 @@ class FakeTrials:
             "memory": {"train_bytes": 2000, "inference_bytes": 1500, "method": "VmHWM, reset at the start"},
             "answer_seconds": 4.0,
             **answered(test, skill),
+            **self._shifted(spec, folder, spec.plan.method),
             **({"general": {"en": 3.01, "ja": 4.01}} if "retention" in spec.measurements else {}),
             **(
                 {

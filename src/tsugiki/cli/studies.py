@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tsugiki.cli.data import AsJson, CompletionColumn, GroupColumn, PromptColumn, Sheet, SplitColumn, plain
+from tsugiki.cli.data import (
+    AsJson,
+    CompletionColumn,
+    GroupColumn,
+    PromptColumn,
+    Sheet,
+    SliceColumns,
+    SplitColumn,
+    TimeColumn,
+    plain,
+)
 from tsugiki.cli.options import From, with_knobs
 from tsugiki.config import Design, Intake, KindName, LanguageName, PlanSpec, Recipe
 from tsugiki.errors import UsageError
@@ -65,6 +75,8 @@ def poc(
     completion_column: CompletionColumn = None,
     group_column: GroupColumn = None,
     split_column: SplitColumn = None,
+    time_column: TimeColumn = None,
+    slice_column: SliceColumns = None,
     sheet: Sheet = None,
     template: TemplateName = "auto",
     prices: PriceFile = None,
@@ -93,7 +105,8 @@ def poc(
     from tsugiki.work.prepare import DataSpec
     from tsugiki.work.study import Study
 
-    spec = DataSpec(data, Columns(prompt_column, completion_column, group_column), sheet, split_column)
+    columns, slices = Columns(prompt_column, completion_column, group_column), tuple(slice_column or ())
+    spec = DataSpec(data, columns, sheet, split_column, time_column, slices)
     study = Study(
         data=spec,
         base=base,
@@ -177,6 +190,7 @@ def estimate(
     completion_column: CompletionColumn = None,
     group_column: GroupColumn = None,
     split_column: SplitColumn = None,
+    time_column: TimeColumn = None,
     sheet: Sheet = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="take a few training steps per method: minutes, and memory as it is here")
@@ -193,7 +207,7 @@ def estimate(
     from tsugiki.work.outlook import estimate_study, measured
     from tsugiki.work.prepare import DataSpec
 
-    spec = DataSpec(data, Columns(prompt_column, completion_column, group_column), sheet, split_column)
+    spec = DataSpec(data, Columns(prompt_column, completion_column, group_column), sheet, split_column, time_column)
     found = estimate_study(spec, base, design, plan, recipe)
     if measure:
         with telling() as on_event:

@@ -32,6 +32,9 @@ def data_pairs(card: Card) -> Iterator[tuple[str, str]]:
     if groups := check.get("groups"):
         values = {"count": len(groups), "rows": sum(map(len, groups))}
         yield say("check.groups", language), say("check.groups_value", language, **values)
+    if split := check.get("split"):
+        values = {key: split.get(key) or "" for key in ("column", "dev_from", "test_from")}
+        yield say("check.split", language), say(f"check.split_{split['by']}", language, **values)
     yield say("setting.data_digest", language), data["digest"]
 
 

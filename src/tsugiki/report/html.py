@@ -19,6 +19,7 @@ from tsugiki.report.appendix import concerns, cuts, data_pairs, machine, setting
 from tsugiki.report.charts import Chart, confidence_of, cost_chart, curve_chart, quality_chart
 from tsugiki.report.figures import Language, interval, shown
 from tsugiki.report.findings import latency_of, next_steps, risks
+from tsugiki.report.parts import shift_view, slices_view
 from tsugiki.report.scorecard import Card, margin_points, method_named, subject
 from tsugiki.report.tables import Notes, all_measurements, by_seed_table, methods_table
 from tsugiki.report.words import has, name_of, say, translated
@@ -79,6 +80,8 @@ def _following_pages(card: Card) -> dict[str, Any]:
     return {
         "curve_chart": _safe(curve_chart(card)),
         "curve_text": _curve_text(card),
+        "slices": slices_view(card),
+        "shift": shift_view(card),
         "risks": risks(card),
         "answers": [_example(card, example) for example in card.get("examples", ())],
         "measurements": all_measurements(card, notes),
@@ -100,9 +103,12 @@ def _about(card: Card) -> Pairs:
     """Who, when, on what: the line under the title."""
     language, study, task = card["language"], _study(card), card["task"]
     counts = {part: task[part] for part in ("train", "dev", "test")}
+    rows = say("page.rows_value", language, **counts)
+    if shifted := task.get("shift"):
+        rows += say("page.rows_shifted", language, shift=shifted)
     found = {
         "base": study.get("base", {}).get("name"),
-        "rows": say("page.rows_value", language, **counts),
+        "rows": rows,
         "owner": study.get("owner"),
         "reviewer": study.get("reviewer"),
         "date": (study.get("created") or "")[:10],

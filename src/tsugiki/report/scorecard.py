@@ -15,6 +15,11 @@ extensions, all optional to a reader, are:
                      memory {train_bytes, inference_bytes}
     cost             of a method: {currency, train, per_1000_answers}, amounts or null
     learning_curve   target, reason (a code) where least_data is null; fit {formula, points [{n, estimate, low, high}]}
+    slices           null, or method, metric, looked_at, corrected_confidence, whole {<method>, full, base: quality},
+                     dimensions [{by, name, left_out, slices [{value | from, to, n, groups, too_small, quality
+                     {<method>, full, base}, difference, surely_worse}]}], worst (a slice with its by and name) or null
+    shift            null, or rows, groups, methods [{name, test, shifted, change, against_full, against_base}],
+                     reference [{name, test, shifted, change}]
     examples         [{row, prompt, reference, answers {base, <method>}, scores {base, <method>}}]
     data_check       what data/check.py found, as its Findings.as_json() says it
     failures [{trial, reason}]   warnings [sentence]   provenance {group: [trial id]}   versions {package: version}

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from tsugiki.report.figures import Language, interval, shown
 from tsugiki.report.html import headline
 from tsugiki.report.scorecard import Card, subject
+from tsugiki.report.slices import weakest
 from tsugiki.report.words import name_of, say
 
 
 def render_text(card: Card) -> str:
-    """The verdict, its reasons and five lines of numbers; ends with a newline."""
+    """The verdict, its reasons and a line for each number that matters; ends with a newline."""
     language: Language = card["language"]
     verdict = say(f"verdict.{card['verdict']['value']}", language)
     lines = [f"{say('page.verdict', language)}: {verdict}", headline(card), ""]
@@ -52,6 +53,26 @@ def _numbers(card: Card) -> Iterator[tuple[str, str]]:
     yield say("text.share", language), say("text.share_value", language, **sizes)
     counts = {"train": task["train"], "test": task["test"], "excluded": len(card["data"]["excluded"])}
     yield say("text.data", language), say("text.data_value", language, **counts)
+    yield from _of_parts(card)
+
+
+def _of_parts(card: Card) -> Iterator[tuple[str, str]]:
+    """The weakest slice, and the shifted rows; nothing where they were not measured."""
+    language, slices, shift = card["language"], card.get("slices"), card.get("shift")
+    if worst := weakest(card):
+        yield say("text.slices", language), say("text.slices_worst", language, **worst)
+    elif slices and slices["looked_at"]:
+        yield say("text.slices", language), say("text.slices_none", language, count=slices["looked_at"])
+    entry = next((one for one in (shift or {}).get("methods", ()) if one["name"] == subject(card)["name"]), None)
+    if entry:
+        there, change = entry["shifted"], entry["change"]
+        values = {
+            "value": there["estimate"],
+            "interval": interval(there["low"], there["high"], "percent", language),
+            "change": change["estimate"],
+            "ends": interval(change["low"], change["high"], "points", language),
+        }
+        yield say("text.shift", language), say("text.shift_value", language, **values)
 
 
 def _printable(line: str) -> str:

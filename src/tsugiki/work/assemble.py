@@ -24,6 +24,9 @@ from tsugiki.report.words import name_of, reason_sentence, rule_sentence, say
 from tsugiki.work.choose import LOSS_TOLERANCE, chosen_rank, sufficient_rank
 from tsugiki.work.design import Cut, curve_method
 from tsugiki.work.evidence import Evidence, read_evidence
+from tsugiki.work.measured import Measured
+from tsugiki.work.shift import shift_entry, shift_numbers
+from tsugiki.work.slices import slices_entry
 from tsugiki.work.summary import (
     answers_of,
     estimate,
@@ -35,7 +38,7 @@ from tsugiki.work.summary import (
     retention_of,
     scores_by_seed,
 )
-from tsugiki.work.verdict import Measured, StudyNumbers, Verdict, decide
+from tsugiki.work.verdict import StudyNumbers, Verdict, decide
 
 Card = dict[str, Any]
 
@@ -57,7 +60,8 @@ def write_scorecard(folder: Path) -> Card:
 def scorecard_of(evidence: Evidence) -> Card:
     language = evidence.intake.language
     methods, references = measured_methods(evidence), measured_references(evidence)
-    verdict = decide(_numbers(evidence, methods, references), evidence.criteria)
+    numbers = _numbers(evidence, methods, references)
+    verdict = decide(numbers, evidence.criteria)
     return {
         "schema": 1,
         "language": language,
@@ -76,6 +80,8 @@ def scorecard_of(evidence: Evidence) -> Card:
         "machine": _machine(evidence),
         "data": {name: evidence.check[name] for name in ("rows", "used", "excluded", "digest")},
         **_extensions(evidence, verdict),
+        "slices": slices_entry(evidence, verdict.candidate),
+        "shift": None if numbers.shift is None else shift_entry(evidence, numbers.shift, methods, references),
     }
 
 
@@ -92,6 +98,7 @@ def _numbers(
         test_items=len(evidence.test),
         test_digest=evidence.test_digest,
         groups=evidence.groups,
+        shift=shift_numbers(evidence),
     )
 
 

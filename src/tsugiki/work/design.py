@@ -45,6 +45,7 @@ class Cost:
     dev_loss: float = 0.0  # one pass over the dev set, the best parts kept
     checkpoint: float = 0.0
     answer: float = 0.0  # the whole test set
+    shifted: float = 0.0  # all shifted rows, where there are any
     retention: float = 0.0
     speed: float = 0.0  # latency and change cost
 
@@ -70,6 +71,7 @@ def calibration_of(measured: Mapping[str, Any], reference: Mapping[str, Any]) ->
             dev_loss=measured["dev_loss"] + one["keep_best"],
             checkpoint=one["checkpoint"],
             answer=took.get("base", 0.0),
+            shifted=took.get("shifted", 0.0),
             retention=took.get("retention", 0.0),
             speed=measured["latency"] + CHANGES * one["attach"],
         )
@@ -248,10 +250,11 @@ def _trials(outline: _Outline, price: _Price) -> Iterator[PlannedTrial]:
 def _final(outline: _Outline, price: _Price, method: MethodName, seed: int) -> PlannedTrial:
     """Latency and change cost do not depend on the seed: they are measured once per method."""
     measurements: tuple[Measurement, ...] = ALL_MEASUREMENTS if seed == 0 else ("retention",)
+    shifted = price.calibration.methods[method].shifted
     return PlannedTrial(
         id=f"{method}-s{seed}",
         kind="train",
-        seconds=price.train(method, outline.steps, measurements),
+        seconds=price.train(method, outline.steps, measurements) + shifted,
         method=method,
         seed=seed,
         steps=outline.steps,

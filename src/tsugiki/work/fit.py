@@ -97,6 +97,7 @@ def train_and_measure(spec: TrialSpec, study: Path, emit: Emit) -> Values:
     prompts = [task.rendered(example) for example in task.test]
     with meter.phase("answer"):
         answers = answer_all(trainable.model, task.base.tokenizer, prompts, shape)
+    shifted = _answers_to_shift(task, trainable, spec, study, shape, emit)
     values = _measured(task, trainable, spec, folder, emit)
     prove_untouched(task.base, base_before)
     return {
@@ -119,6 +120,7 @@ def train_and_measure(spec: TrialSpec, study: Path, emit: Emit) -> Values:
         },
         "answer_seconds": meter.phases["answer"].seconds,
         **scored(task.test, answers),
+        **shifted,
         **values,
     }
 
@@ -282,6 +284,18 @@ def manifest(
         "seen": sorted({prompt_mark(data_digest, example.prompt) for example in (*train, *dev)}),
         "answer": asdict(shape),
     }
+
+
+def _answers_to_shift(
+    task: Task, trainable: Trainable, spec: TrialSpec, study: Path, shape: AnswerShape, emit: Emit
+) -> Values:
+    """Every shifted row answered as the test rows were; nothing where the study has none."""
+    if spec.shift is None:
+        return {}
+    emit({"event": "phase", "phase": "answer shifted rows"})
+    rows = read_examples(study / spec.shift)
+    answers = answer_all(trainable.model, task.base.tokenizer, [task.rendered(example) for example in rows], shape)
+    return {"shifted": {**scored(rows, answers), "digest": digest_file(study / spec.shift)}}
 
 
 def _measured(task: Task, trainable: Trainable, spec: TrialSpec, folder: Path, emit: Emit) -> Values:

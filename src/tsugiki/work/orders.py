@@ -33,6 +33,7 @@ class Orders:
     template: Template
     base_digest: str | None = None
     prior: Prior | None = None  # None before the base is known
+    shift: str | None = None  # the file of the shifted rows, where the study has any
 
     def as_lock(self) -> dict[str, Any]:
         return {
@@ -57,7 +58,7 @@ class Orders:
         return self._spec(CALIBRATION, "calibrate", plans=plans)
 
     def reference(self) -> TrialSpec:
-        return self._spec(REFERENCE, "reference", shots=self.design.shots)
+        return self._spec(REFERENCE, "reference", shots=self.design.shots, shift=self.shift)
 
     def for_trial(self, trial: PlannedTrial, folder: Path) -> TrialSpec:
         if trial.method is None:
@@ -82,6 +83,7 @@ class Orders:
             plans=(with_rank(self.plans[trial.method], self._rank(folder)),),
             recipe=recipe.model_copy(update={"learning_rate": rate}),
             train=TRAIN if trial.rows is None else subset_name(trial.rows, trial.seed),
+            shift=self.shift if trial.rows is None else None,
             measurements=self._measurements(trial, recipe),
         )
 

@@ -44,6 +44,7 @@ class TrialSpec(BaseModel):
     train: str = "data/train.jsonl"
     dev: str = "data/dev.jsonl"
     test: str = "data/test.jsonl"
+    shift: str | None = Field(None, description="shifted rows that are answered beside the test rows")
     shots: int = Field(0, ge=0, description="reference: examples in the k-shot prompt")
     measurements: tuple[Measurement, ...] = Field((), description="train: what is measured besides quality")
 

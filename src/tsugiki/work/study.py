@@ -31,6 +31,7 @@ from tsugiki.work.lock import check_lock, lock_study, only_one, study_file
 from tsugiki.work.orders import Orders, does_not_fit, plans_for
 from tsugiki.work.prepare import (
     ALL,
+    SHIFT,
     DataSpec,
     Source,
     blaming_length,
@@ -166,7 +167,7 @@ def _prepare(session: _Session) -> Orders:
         )
     session.on_event({"event": "stage", "stage": "read"})
     source = read_source(study.data)
-    session.on_event({"event": "reading", "sentence": source.guess.sentence})
+    session.on_event({"event": "reading", "sentence": " ".join((source.guess.sentence, *source.suggestions))})
     orders = Orders(
         base=study.base,
         design=study.design,
@@ -193,7 +194,10 @@ def _prepare(session: _Session) -> Orders:
     lock_study(folder, {**values, "base": base}, created=datetime.now(UTC).isoformat(timespec="seconds"))
     if parts is not None:
         write_parts(source, folder, *parts)
-    orders = replace(orders, base_digest=inspection["identity"]["digest"])
+    found = read_check(folder)
+    assert found is not None, "a study without its parts"
+    shift = SHIFT if "shift" in found["parts"] else None
+    orders = replace(orders, base_digest=inspection["identity"]["digest"], shift=shift)
     return replace(orders, prior=expected(folder, study.design, inspection, study.learn_from))
 
 

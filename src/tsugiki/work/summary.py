@@ -18,7 +18,7 @@ from tsugiki.measure.metrics import comparable_scores, quality, scores_of
 from tsugiki.measure.stats import Estimate, margin_for, non_inferiority, unmeasured
 from tsugiki.report.words import missing_sentence
 from tsugiki.work.evidence import Evidence, Result
-from tsugiki.work.verdict import Measured, Retention
+from tsugiki.work.measured import Measured, Retention
 
 Entry = dict[str, Any]
 
@@ -28,11 +28,11 @@ def measured_references(evidence: Evidence) -> dict[str, Measured | None]:
     trial = evidence.result("reference")
     if trial is not None:
         for name, answers in trial["references"].items():
-            found[name] = _measured(evidence, [answers_of(answers)], trial["test_digest"])
+            found[name] = measured_answers(evidence, [answers_of(answers)], trial["test_digest"])
     copied = copy_answers([example.prompt for example in evidence.test])
     frequent = majority_answer([example.completion for example in evidence.train])
     for name, texts in (("copy", copied), ("majority", [frequent or ""] * len(evidence.test))):
-        found[name] = _measured(evidence, [texts], evidence.test_digest)
+        found[name] = measured_answers(evidence, [texts], evidence.test_digest)
     return found
 
 
@@ -43,18 +43,23 @@ def measured_methods(evidence: Evidence) -> dict[MethodName, Measured]:
         if done:
             answers = [answers_of(one) for one in done]
             digest = next((one["test_digest"] for one in done if one["test_digest"] != evidence.test_digest), None)
-            found[method] = _measured(evidence, answers, digest or evidence.test_digest)
+            found[method] = measured_answers(evidence, answers, digest or evidence.test_digest)
     return found
 
 
 def retention_of(evidence: Evidence, method: MethodName) -> Retention:
-    """Both languages count the same, and so does every seed."""
+    """Both languages count the same, and so does every seed; a seed that was not measured leaves it open."""
     before = _general_before(evidence, method)
-    after = [one["general"] for one in evidence.done(evidence.finals(method)) if "general" in one]
+    after = [_general_after(one) for one in evidence.done(evidence.finals(method))]
+    known = [loss for loss in after if loss is not None]
     return Retention(
         loss_before=None if before is None else mean(before.values()),
-        loss_after=mean(mean(losses.values()) for losses in after) if after else None,
+        loss_after=mean(known) if known and len(known) == len(after) else None,
     )
+
+
+def _general_after(found: Result) -> float | None:
+    return mean(found["general"].values()) if "general" in found else None
 
 
 def _general_before(evidence: Evidence, method: MethodName) -> dict[str, float] | None:
@@ -141,7 +146,8 @@ def _comparable(evidence: Evidence, answers: Sequence[Sequence[str]]) -> list[li
     return [comparable_scores(evidence.criteria.metric, one, evidence.references) for one in answers]
 
 
-def _measured(evidence: Evidence, answers: Sequence[Sequence[str]], digest: str) -> Measured:
+def measured_answers(evidence: Evidence, answers: Sequence[Sequence[str]], digest: str) -> Measured:
+    """`answers`: of each seed to the test rows of `evidence`; `digest`: of the rows that were really answered."""
     return Measured(scores=_comparable(evidence, answers), quality=estimate(evidence, answers), test_digest=digest)
 
 
@@ -213,6 +219,7 @@ def _by_seed(evidence: Evidence, found: Result) -> dict[str, Any]:
         "dev_loss": found["dev_loss"],
         "train_seconds": found["training"]["seconds"],
         "best_step": found["training"]["best_step"],
+        "loss_after": _general_after(found),
     }
 
 
