@@ -13,7 +13,11 @@ extensions, all optional to a reader, are:
                      by_seed [{seed, quality}], facts {n, numbers_wrong, units_wrong, negation_wrong}, dev_loss,
                      memory {train_bytes, inference_bytes}
     cost             of a method: {currency, train, per_1000_answers}, amounts or null
-    learning_curve   target, reason (a code) where least_data is null; fit {formula, points [{n, estimate, low, high}]}
+    learning_curve   target, reason (a code) where least_data is null;
+                     fit {shares {family: weight}, floor, scale, exponent, formula, points [{n, estimate, low, high}]};
+                     forecast [{n, factor, quality, reaches}] of the true quality and of the chance to reach the target,
+                     or null with forecast_reason; advice {code, chances [{n, factor, reaches}], sentence};
+                     backtest {n, quality, measured, holds}: the largest size as the smaller ones would have forecast it
     examples         [{row, prompt, reference, answers {base, <method>}, scores {base, <method>}}]
     data_check       what data/check.py found, as its Findings.as_json() says it
     failures [{trial, reason}]   warnings [sentence]   provenance {group: [trial id]}   versions {package: version}
