@@ -432,7 +432,9 @@ def _full(text: dict[str, Any]) -> dict[str, Any]:
 
 def _curve() -> dict[str, Any]:
     points = ((63, 0.41, 0.344, 0.479), (125, 0.56, 0.491, 0.627), (250, 0.69, 0.623, 0.75), (500, 0.785, 0.723, 0.836))
-    fitted = [(n, 0.95 - 8.2 * n**-0.66) for n in (63, 80, 100, 125, 160, 200, 250, 320, 400, 500, 640, 800, 1000)]
+    fitted = [
+        (n, 0.95 - 8.2 * n**-0.66) for n in (63, 80, 100, 125, 160, 200, 250, 320, 400, 500, 640, 800, 1000, 1400, 2000)
+    ]
     return {
         "method": "lora",
         "points": [{"n": n, "quality": quality(value, low, high)} for n, value, low, high in points],
@@ -442,7 +444,26 @@ def _curve() -> dict[str, Any]:
         },
         "target": 0.65,
         "least_data": {"n": 212, "low": 170, "high": 262},
+        "forecast": [
+            {"n": 1000, "factor": 2, "quality": curve_quality(0.842, 0.79, 0.886), "reaches": 1.0},
+            {"n": 2000, "factor": 4, "quality": curve_quality(0.878, 0.81, 0.94), "reaches": 1.0},
+        ],
+        "forecast_reason": None,
+        "advice": advised("reached", (0.998, 1.0, 1.0, 1.0)),
+        "backtest": {"n": 500, "quality": curve_quality(0.771, 0.69, 0.85), "measured": 0.785, "holds": True},
     }
+
+
+def curve_quality(estimate: float, low: float, high: float) -> dict[str, Any]:
+    return quality(estimate, low, high, method="learning curve")
+
+
+def advised(code: str, reaches: tuple[float, ...]) -> dict[str, Any]:
+    chances = [
+        {"n": factor * 500, "factor": factor, "reaches": chance}
+        for factor, chance in zip((1, 2, 4, 10), reaches, strict=True)
+    ]
+    return {"code": code, "chances": chances}
 
 
 def _study(text: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """Differences between different items: shifted rows against test rows, a slice against the rest.
 
-Called by slices.py, work/shift.py, work/verdict.py and, with the intervals of a card, work/portfolio.py. Two sets of items that share no item are two independent draws,
-and nothing can be paired between them. An interval of the difference is recovered from the intervals of both sides
-(MOVER: Zou and Donner, Statistics in Medicine 27, 2008; with Wilson's intervals it is Newcombe's method 10, Statistics
-in Medicine 17, 1998), so that every side keeps its own kind: score intervals for right and wrong, a bootstrap over
-groups for graded scores. Training seeds are in both sides; where they move them alike the interval is too wide, never
-too narrow. Decides nothing.
+Called by slices.py, work/shift.py, work/verdict.py and, with the intervals of a card, work/portfolio.py. Two sets of
+items that share no item are two independent draws, and nothing can be paired between them. An interval of the
+difference is recovered from the intervals of both sides (MOVER: Zou and Donner, Statistics in Medicine 27, 2008; with
+Wilson's intervals it is Newcombe's method 10, Statistics in Medicine 17, 1998), so that every side keeps its own kind:
+score intervals for right and wrong, a bootstrap over groups for graded scores. Training seeds are in both sides; where
+they move them alike the interval is too wide, never too narrow. Decides nothing.
 """
 
 from __future__ import annotations

@@ -17,12 +17,13 @@ from markupsafe import Markup
 
 from tsugiki.report.appendix import concerns, cuts, data_pairs, machine, settings
 from tsugiki.report.charts import Chart, confidence_of, cost_chart, curve_chart, quality_chart
+from tsugiki.report.curve_words import curve_sentences
 from tsugiki.report.figures import Language, interval, shown
 from tsugiki.report.findings import latency_of, next_steps, risks
 from tsugiki.report.parts import shift_view, slices_view
 from tsugiki.report.scorecard import Card, margin_points, method_named, subject
 from tsugiki.report.tables import Notes, all_measurements, by_seed_table, methods_table
-from tsugiki.report.words import has, name_of, say, translated
+from tsugiki.report.words import name_of, say, translated
 
 Pairs = list[tuple[str, str]]
 _DECIDED_BY = {True: "within", False: "outside", None: "unknown"}
@@ -79,7 +80,7 @@ def _following_pages(card: Card) -> dict[str, Any]:
     heads, seeds = by_seed_table(card, notes)
     return {
         "curve_chart": _safe(curve_chart(card)),
-        "curve_text": _curve_text(card),
+        "curve_text": curve_sentences(card),
         "slices": slices_view(card),
         "shift": shift_view(card),
         "risks": risks(card),
@@ -168,21 +169,6 @@ def _costs(card: Card) -> Iterator[tuple[str, str]]:
         yield line("change", swap=change["swap_ms"], rollback=change["rollback_ms"], size=method["adapter_bytes"])
     if (budget := _study(card).get("budget")) and budget.get("used_minutes") is not None:
         yield line("study", used=budget["used_minutes"], minutes=budget["minutes"])
-
-
-def _curve_text(card: Card) -> list[str]:
-    language, curve = card["language"], card["learning_curve"]
-    if not curve:
-        return [say("curve.none", language)]
-    least, train = curve["least_data"], card["task"]["train"]
-    if least and least["n"] is not None:
-        values = {"target": curve.get("target"), **{end: least[end] for end in ("n", "low", "high")}}
-        found = [say(f"curve.{'enough' if least['n'] <= train else 'short'}", language, train=train, **values)]
-    else:
-        known = has(f"curve.{curve.get('reason')}")
-        found = [say(f"curve.{curve['reason'] if known else 'unknown'}", language)]
-    formula = (curve["fit"] or {}).get("formula")
-    return [*found, say("curve.formula", language, formula=formula)] if formula else found
 
 
 def _example(card: Card, example: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,11 @@ extensions, all optional to a reader, are:
                      by_seed [{seed, quality}], facts {n, numbers_wrong, units_wrong, negation_wrong}, dev_loss,
                      memory {train_bytes, inference_bytes}
     cost             of a method: {currency, train, per_1000_answers}, amounts or null
-    learning_curve   target, reason (a code) where least_data is null; fit {formula, points [{n, estimate, low, high}]}
+    learning_curve   target, reason (a code) where least_data is null;
+                     fit {shares {family: weight}, floor, scale, exponent, formula, points [{n, estimate, low, high}]};
+                     forecast [{n, factor, quality, reaches}] of the true quality and of the chance to reach the target,
+                     or null with forecast_reason; advice {code, chances [{n, factor, reaches}], sentence};
+                     backtest {n, quality, measured, holds}: the largest size as the smaller ones would have forecast it
     slices           null, or method, metric, looked_at, corrected_confidence, whole {<method>, full, base: quality},
                      dimensions [{by, name, left_out, slices [{value | from, to, n, groups, too_small, quality
                      {<method>, full, base}, difference, surely_worse}]}], worst (a slice with its by and name) or null

@@ -9,6 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 
+from tsugiki.report.curve_words import advice_sentence, short_forecasts
 from tsugiki.report.figures import Language, interval, shown
 from tsugiki.report.html import headline
 from tsugiki.report.scorecard import Card, subject
@@ -53,6 +54,10 @@ def _numbers(card: Card) -> Iterator[tuple[str, str]]:
     yield say("text.share", language), say("text.share_value", language, **sizes)
     counts = {"train": task["train"], "test": task["test"], "excluded": len(card["data"]["excluded"])}
     yield say("text.data", language), say("text.data_value", language, **counts)
+    if forecasts := list(short_forecasts(card["learning_curve"], language)):
+        yield say("text.forecast", language), say("forecast.joint", language).join(forecasts)
+    if (card["learning_curve"] or {}).get("advice"):
+        yield say("text.more_data", language), advice_sentence(card["learning_curve"], language)
     yield from _of_parts(card)
 
 

@@ -17,7 +17,8 @@ from tsugiki.config import MethodName
 from tsugiki.data.sensitive import masked
 from tsugiki.errors import StudyError
 from tsugiki.files import write_bytes, write_text
-from tsugiki.measure.curve import Point, fit_curve
+from tsugiki.measure.curve import FACTORS, Point, fit_curve
+from tsugiki.report.curve_words import advice_sentence
 from tsugiki.report.html import render_html
 from tsugiki.report.scorecard import check_scorecard, scorecard_bytes
 from tsugiki.report.words import name_of, reason_sentence, rule_sentence, say
@@ -146,17 +147,21 @@ def _curve(evidence: Evidence, methods: Mapping[MethodName, Measured]) -> Card |
     criteria = evidence.criteria
     curve = fit_curve(method, points, confidence=criteria.confidence, groups=evidence.groups)
     card = curve.as_json(criteria.metric, criteria.success, confidence=criteria.confidence)
-    if curve.fit is not None:
-        sizes = np.geomspace(points[0].n, 2 * points[-1].n, CURVE_POINTS).round().astype(int)
-        drawn = [(int(n), *curve.fit.quality_at(int(n), confidence=criteria.confidence)) for n in dict.fromkeys(sizes)]
+    if curve.drawn is not None:
+        sizes = np.geomspace(points[0].n, FACTORS[-1] * points[-1].n, CURVE_POINTS).round().astype(int)
+        drawn = [(int(n), *curve.quality_at(int(n), confidence=criteria.confidence)) for n in dict.fromkeys(sizes)]
         card["fit"] |= {
-            "formula": f"{1 - curve.fit.floor:.3g} − {curve.fit.scale:.3g} · n^−{curve.fit.exponent:.3g}",
-            "points": [
-                {"n": n, "estimate": value, "low": min(low, value), "high": max(high, value)}
-                for n, value, low, high in drawn
-            ],
+            "formula": _formula(card["fit"]),
+            "points": [{"n": n, "estimate": value, "low": low, "high": high} for n, value, low, high in drawn],
         }
+        card["advice"] |= {"sentence": advice_sentence(card, evidence.intake.language)}
     return card
+
+
+def _formula(fit: Card) -> str | None:
+    if fit["scale"] is None:
+        return None
+    return f"{1 - fit['floor']:.3g} − {fit['scale']:.3g} · n^−{fit['exponent']:.3g}"
 
 
 def _machine(evidence: Evidence) -> Card:
