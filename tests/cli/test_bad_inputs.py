@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli import bad_bases, bad_data, bad_inputs, bad_studies
+from tests.cli import bad_bases, bad_data, bad_inputs, bad_money, bad_studies
 from tests.cli.bad_inputs import Case, Kit, outcome, row
 
-CASES = (*bad_data.CASES, *bad_bases.CASES, *bad_studies.CASES)
+CASES = (*bad_data.CASES, *bad_bases.CASES, *bad_studies.CASES, *bad_money.CASES)
 
 
 @pytest.fixture(scope="module")

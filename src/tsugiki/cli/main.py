@@ -17,6 +17,7 @@ import typer
 from tsugiki import __version__
 from tsugiki.cli.adapters import evaluate, train
 from tsugiki.cli.data import check
+from tsugiki.cli.money import money, prices
 from tsugiki.cli.studies import demo, estimate, lessons, poc, scorecard
 from tsugiki.errors import TsugikiError
 
@@ -45,7 +46,7 @@ def every_command(
     """Options that need no command."""
 
 
-for command in (demo, check, estimate, poc, scorecard, lessons, train, evaluate):
+for command in (demo, check, estimate, poc, scorecard, lessons, train, evaluate, prices, money):
     app.command()(command)
 
 

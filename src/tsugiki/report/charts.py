@@ -65,7 +65,7 @@ def quality_chart(card: Card) -> Chart:
         for row in rows
     )
     metric = name_of("metric", card["task"]["metric"], language)
-    return _drawn(
+    return drawn(
         alt.layer(*layers).properties(width=212, height=_ROW * len(rows)),
         title=say("chart.quality", language, metric=metric),
         note=say("chart.interval", language, confidence=confidence_of(card)),
@@ -103,7 +103,7 @@ def curve_chart(card: Card) -> Chart | None:
     ]
     spoken = "".join(say("chart.curve_row", language, n=row["n"], value=row["estimate"]) for row in measured)
     legend = "chart.curve_legend" if fitted else "chart.curve_legend_bare"
-    return _drawn(
+    return drawn(
         alt.layer(*layers).properties(width=640, height=190),
         title=say("chart.curve", language, metric=metric, method=name_of("method", curve["method"], language)),
         note=f"{say(legend, language, confidence=confidence_of(card))} / {say('chart.curve_x', language)}",
@@ -136,7 +136,7 @@ def cost_chart(card: Card) -> Chart | None:
     spoken = "".join(
         say("chart.cost_row", language, name=row["name"], axis=row["axis"], value=row["share"]) for row in bars
     )
-    return _drawn(
+    return drawn(
         alt.layer(*layers).properties(width=272, height=_ROW * 1.6 * len(names)),
         title=say("chart.cost", language),
         note=say("chart.cost_note", language),
@@ -279,7 +279,7 @@ def _chart(rows: list[dict[str, Any]]) -> alt.Chart:
     return alt.Chart(alt.InlineData(values=rows))
 
 
-def _drawn(
+def drawn(
     chart: alt.LayerChart | alt.FacetChart, *, title: str, note: str, spoken: str, padding: Mapping[str, int], key: str
 ) -> Chart:
     """Draw without any measured layout, then make it fit for a page: no outside names, a spoken description."""
