@@ -60,17 +60,17 @@ def money_of(evidence: Evidence, candidate: MethodName | None) -> Money | None:
         "share_right": _share_json(evidence, method, share),
         **missing.known("", {"seconds_per_case": seen.seconds_per_case}, why),
         "study_seconds": seen.study_seconds,
-        "training": missing.known("training", asdict(training), why),
-        **_amounts(seen, prices, missing),
+        **_amounts(seen, prices, missing, missing.known("training", asdict(training), why)),
         "alternatives": list(_alternatives(evidence, prices, method)),
         "reasons": missing.reasons,
     }
     return money | {"notes": list(_notes(evidence, prices, money))}
 
 
-def _amounts(seen: Observed, prices: Prices, missing: _Missing) -> Money:
+def _amounts(seen: Observed, prices: Prices, missing: _Missing, training: Mapping[str, Any]) -> Money:
     found, ends = account(seen, prices), _Ends(seen, prices)
     return {
+        "training": {**training, "cost": missing.amount("training.cost", found.change["training"])},
         "serving": {**missing.amounts("serving", found.serving), "counted": prices.case.serving},
         "change": missing.amounts("change", found.change),
         "month": {
