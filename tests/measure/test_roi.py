@@ -173,7 +173,7 @@ def test_the_tornado_names_its_ranges_and_starts_with_the_longest_bar() -> None:
     assert (cases.low, cases.high, cases.range) == (500, 1500, "half")
     swings = [abs(bar.net_high - bar.net_low) for bar in bars]
     assert swings == sorted(swings, reverse=True) and min(swings) > 0
-    assert bars[0].input == "business_case.cases_per_month"  # 120,000 less 500 a month against 120,000
+    assert {bar.input for bar in bars[:2]} == {"business_case.minutes_saved", "wage_hour"}  # 120,000 a month each
 
 
 def test_a_share_does_not_rise_above_all_of_it() -> None:
@@ -272,7 +272,9 @@ def test_every_bar_holds_the_value_it_starts_from(
     table_of = prices(wage=wage, hour=hour, **case)
     base = known(account(seen, table_of).net_horizon)
     for bar in tornado(seen, table_of):
+        assert bar.low <= bar.value <= bar.high
+        if case["serving"] == "kept_on":  # one machine more may make both ends worse
+            continue
         low, high = sorted((bar.net_low, bar.net_high))
         slack = 1e-9 * (abs(low) + abs(high) + abs(base))
-        assert bar.low <= bar.value <= bar.high
         assert low - slack <= base <= high + slack

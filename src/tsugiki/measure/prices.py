@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_serializer, model_validator
+from pydantic_core import PydanticCustomError
 
 from tsugiki.config import Knobs
 
@@ -39,9 +40,9 @@ class Amount(Knobs):
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Amount:
         if (self.low is None) != (self.high is None):
-            raise ValueError(f"a range needs both low and high, got low {self.low} and high {self.high}")
+            raise PydanticCustomError("range", "a range needs both low and high")
         if self.low is not None and self.high is not None and not self.low <= self.value <= self.high:
-            raise ValueError(f"value {self.value:g} must lie between low {self.low:g} and high {self.high:g}")
+            raise PydanticCustomError("range", "the value of a range must lie between low and high")
         return self
 
     @model_serializer

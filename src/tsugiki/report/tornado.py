@@ -29,7 +29,7 @@ def tornado_chart(card: Card) -> Chart | None:
     if not money or not money["tornado"]:
         return None
     base, currency = money["horizon"]["net"]["estimate"], money["currency"]
-    rows = [_row(bar, currency, language) for bar in money["tornado"][:MOST_BARS]]
+    rows = [_row(bar, base, currency, language) for bar in money["tornado"][:MOST_BARS]]
     ends = [base, *(row[end] for row in rows for end in ("least", "most"))]
     span = (max(ends) - min(ends)) or 1.0
     domain = [min(ends) - _MARGIN * span, max(ends) + _MARGIN * span]
@@ -77,7 +77,7 @@ def _layers(rows: list[dict[str, Any]], base: float, label: str, domain: list[fl
     )
 
 
-def _row(bar: Mapping[str, Any], currency: str, language: Language) -> dict[str, Any]:
+def _row(bar: Mapping[str, Any], base: float, currency: str, language: Language) -> dict[str, Any]:
     def money(amount: float) -> str:
         return shown({"amount": amount, "currency": currency}, "money", language)
 
@@ -90,8 +90,8 @@ def _row(bar: Mapping[str, Any], currency: str, language: Language) -> dict[str,
         "name": name,
         "least": least,
         "most": most,
-        "least_text": money(least),
-        "most_text": money(most),
+        "least_text": money(least) if least <= base else "",  # both ends on one side: the outer one is named
+        "most_text": money(most) if most >= base else "",
         "range": say(f"chart.range_{bar['range']}", language, **ends),
         "spoken": {
             "name": name,

@@ -32,6 +32,7 @@ SECTIONS: Mapping[str, type[Knobs]] = {
 }
 TEXTS = ("currency", "date", "source", "serving", "training_paid", "serving_paid")
 BLANK = ("", "~", "null")
+LONGEST_NUMBER = 40  # characters
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 DECORATED = re.compile(r"[¥$€]?\s*(?P<number>\d{1,3}(,\d{3})+(\.\d+)?|\d+(\.\d+)?)\s*(?P<unit>円|%)?", re.ASCII)
 
@@ -97,18 +98,14 @@ def read_prices(path: Path) -> Prices:
         values = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)  # noqa: S506
     except FileNotFoundError:
         raise UsageError(f"There is no price table {path}.", fix="Check the path, or leave it out.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise UsageError(
             f"The price table {path} cannot be read: {str(error).splitlines()[0]}.",
             fix="It must be a YAML file in UTF-8.",
         ) from None
     if not isinstance(values, Mapping):
         raise UsageError(f"The price table {path} holds no keys.", fix=STARTER_HINT)
-    try:
-        filled = _typed(values, str(path))
-    except RecursionError:
-        raise UsageError(f"The price table {path} refers to itself.", fix=STARTER_HINT) from None
-    return parse(Prices, filled, source=str(path))
+    return parse(Prices, _typed(values, str(path)), source=str(path))
 
 
 def starter(language: LanguageName = "en") -> str:
@@ -164,6 +161,8 @@ def _filled(values: Mapping[Any, Any], path: str, place: str) -> Iterator[tuple[
 
 def _number(text: str, where: str) -> float | int | str:
     plain = unicodedata.normalize("NFKC", text).strip()
+    if len(plain) > LONGEST_NUMBER:
+        return text
     if NUMBER.fullmatch(text.strip()):
         return int(plain) if plain.isdecimal() else float(plain)
     if found := DECORATED.fullmatch(plain):
