@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from tests.report.money_card import money_of
 from tsugiki.report.figures import Language
 from tsugiki.report.words import reason_sentence, rule_sentence
 
@@ -145,6 +146,7 @@ def full_card(language: Language = "ja", verdict: str = "adopt") -> dict[str, An
             "learning_curve": ["lora-125-0", "lora-250-0", "lora-500-0"],
         },
         "versions": {"tsugiki": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"},
+        "money": money_of(language, value, low, high),
     }
     _suit(card["methods"][0], quality(value, low, high), {code for code, _ in codes}, text)
     return copy.deepcopy(card)
@@ -183,6 +185,7 @@ def does_not_fit_card(language: Language = "ja") -> dict[str, Any]:
         method["against_full"] = None
         method["reasons"] = {**method["reasons"], "against_full": text["does_not_fit"]}
     card["failures"] = [{"trial": "full-500-0", "reason": text["failure"]}]
+    card["money"] = None
     return card
 
 
@@ -277,7 +280,7 @@ def small_card(language: Language = "ja") -> dict[str, Any]:
     card["task"] |= {"train": 40, "dev": 8, "test": 21}
     card["reference"] = card["reference"][:2]
     card["learning_curve"] = None
-    for key in ("study", "examples", "failures", "warnings", "provenance", "versions", "data_check"):
+    for key in ("study", "examples", "failures", "warnings", "provenance", "versions", "data_check", "money"):
         card.pop(key)
     return card
 
@@ -296,6 +299,7 @@ def hostile_card(language: Language = "en") -> dict[str, Any]:
     card["data_check"]["concerns"] = [{"kind": HOSTILE, "message": HOSTILE, "rows": [1]}]
     card["failures"] = [{"trial": HOSTILE, "reason": HOSTILE}]
     card["warnings"] = [HOSTILE]
+    card["money"] |= {"source": HOSTILE, "currency": HOSTILE[:8], "date": HOSTILE, "notes": [HOSTILE]}
     card["provenance"] = {HOSTILE: [HOSTILE]}
     card["machine"]["cpu"] = HOSTILE
     card["verdict"]["reasons"][0] = HOSTILE

@@ -48,7 +48,7 @@ TemplateName = Annotated[
     Literal["auto", "plain", "chat"],
     typer.Option(help="show prompts as they are, or as the base's chat; auto: chats only"),
 ]
-PriceFile = Annotated[Path | None, typer.Option(help="YAML file with the price of a machine hour")]
+PriceFile = Annotated[Path | None, typer.Option(help="YAML file with prices and business case; see tsugiki prices")]
 LearnFrom = Annotated[
     Path | None,
     typer.Option(
@@ -89,7 +89,8 @@ def poc(
 ) -> int:
     """The main job: a study of your data on a base, a verdict, a scorecard. Run it again to resume."""
     if write_intake is not None:
-        return _write_starter(write_intake, _starter(language or "en", kind))
+        text = _starter(language or "en", kind)
+        return write_starter(write_intake, text, option="--write-intake", used_with="--intake")
     if language is not None:
         raise UsageError("--language belongs to --write-intake.", fix="Set the language in the intake file.")
     if kind is not None:
@@ -101,8 +102,8 @@ def poc(
             fix="For example: tsugiki poc data.csv --base smollm2-135m --out study.",
         )
     from tsugiki.data.shapes import Columns
-    from tsugiki.measure.cost import read_prices
     from tsugiki.work.prepare import DataSpec
+    from tsugiki.work.price_table import read_prices
     from tsugiki.work.study import Study
 
     columns, slices = Columns(prompt_column, completion_column, group_column), tuple(slice_column or ())
@@ -305,12 +306,13 @@ def _starter(language: LanguageName, kind: KindName | None) -> str:
     return kind_starter(kind, language)
 
 
-def _write_starter(path: Path, text: str) -> int:
+def write_starter(path: Path, text: str, *, option: str, used_with: str) -> int:
+    """A file for a person to fill in; never over one that is there."""
     from tsugiki.files import make_folder, write_text
 
     if path.exists():
         raise UsageError(f"{path} exists already.", fix="Name another file, or delete it.")
-    make_folder(path.parent, "--write-intake")
+    make_folder(path.parent, option)
     write_text(path, text)
-    sys.stderr.write(f"Fill in {path}, then pass it with --intake.\n")
+    sys.stderr.write(f"Fill in {path}, then pass it with {used_with}.\n")
     return 0

@@ -65,7 +65,7 @@ def quality_chart(card: Card) -> Chart:
         for row in rows
     )
     metric = name_of("metric", card["task"]["metric"], language)
-    return _drawn(
+    return drawn(
         alt.layer(*layers).properties(width=212, height=_ROW * len(rows)),
         title=say("chart.quality", language, metric=metric),
         note=say("chart.interval", language, confidence=confidence_of(card)),
@@ -107,7 +107,7 @@ def curve_chart(card: Card) -> Chart | None:
     spoken = "".join(say("chart.curve_row", language, n=row["n"], value=row["estimate"]) for row in measured)
     spoken += "".join(say("chart.curve_forecast_row", language, n=row["n"], value=row["estimate"]) for row in ahead)
     legend = "curve_legend_forecast" if ahead else "curve_legend" if fitted else "curve_legend_bare"
-    return _drawn(
+    return drawn(
         alt.layer(*layers).properties(width=640, height=190),
         title=say("chart.curve", language, metric=metric, method=name_of("method", curve["method"], language)),
         note=f"{say(f'chart.{legend}', language, confidence=confidence_of(card))} / {say('chart.curve_x', language)}",
@@ -140,7 +140,7 @@ def cost_chart(card: Card) -> Chart | None:
     spoken = "".join(
         say("chart.cost_row", language, name=row["name"], axis=row["axis"], value=row["share"]) for row in bars
     )
-    return _drawn(
+    return drawn(
         alt.layer(*layers).properties(width=272, height=_ROW * 1.6 * len(names)),
         title=say("chart.cost", language),
         note=say("chart.cost_note", language),
@@ -299,7 +299,7 @@ def _chart(rows: list[dict[str, Any]]) -> alt.Chart:
     return alt.Chart(alt.InlineData(values=rows))
 
 
-def _drawn(
+def drawn(
     chart: alt.LayerChart | alt.FacetChart, *, title: str, note: str, spoken: str, padding: Mapping[str, int], key: str
 ) -> Chart:
     """Draw without any measured layout, then make it fit for a page: no outside names, a spoken description."""

@@ -20,9 +20,11 @@ from tsugiki.report.charts import Chart, confidence_of, cost_chart, curve_chart,
 from tsugiki.report.curve_words import curve_sentences
 from tsugiki.report.figures import Language, interval, shown
 from tsugiki.report.findings import latency_of, next_steps, risks
+from tsugiki.report.money import alternatives, money_groups, money_interval, money_lead, money_notes, price_line
 from tsugiki.report.parts import shift_view, slices_view
 from tsugiki.report.scorecard import Card, margin_points, method_named, subject
 from tsugiki.report.tables import Notes, all_measurements, by_seed_table, methods_table
+from tsugiki.report.tornado import tornado_chart
 from tsugiki.report.words import name_of, say, translated
 
 Pairs = list[tuple[str, str]]
@@ -79,6 +81,7 @@ def _following_pages(card: Card) -> dict[str, Any]:
     notes = Notes(language)
     heads, seeds = by_seed_table(card, notes)
     return {
+        "money": _money(card),
         "curve_chart": _safe(curve_chart(card)),
         "curve_text": curve_sentences(card),
         "slices": slices_view(card),
@@ -97,6 +100,22 @@ def _following_pages(card: Card) -> dict[str, Any]:
         "settings": list(settings(card)),
         "cuts": cuts(card),
         "machine": list(machine(card)),
+    }
+
+
+def _money(card: Card) -> dict[str, Any] | None:
+    """The money section; None where the card was made without one or the study had no prices."""
+    if not card.get("money"):
+        return None
+    notes = Notes(card["language"])
+    return {
+        "lead": money_lead(card),
+        "groups": money_groups(card, notes),
+        "alternatives": alternatives(card, notes),
+        "footnotes": notes.texts,
+        "notes": money_notes(card),
+        "prices": price_line(card),
+        "chart": _safe(tornado_chart(card)),
     }
 
 
@@ -159,7 +178,13 @@ def _costs(card: Card) -> Iterator[tuple[str, str]]:
             for key, amount in amounts.items()
             if amount is not None
         }
-        yield line("money", train=money.get("train"), answers=money.get("per_1000_answers"))
+        about = {name: cost[name] for name in ("date", "source")}
+        yield line("money", train=money.get("train"), answers=money.get("per_1000_answers"), **about)
+    if (found := card.get("money")) and (net := found["month"]["net"])["estimate"] is not None:
+        about = {name: found[name] for name in ("currency", "date", "source")}
+        value = {"amount": net["estimate"], "currency": found["currency"]}
+        ends = money_interval(found, net, language)
+        yield line("net", net=value, interval=ends, months=found["break_even"]["months"]["estimate"], **about)
     if (memory := (method.get("memory") or {}).get("inference_bytes")) is not None:
         yield say("cost.inference", language), shown(memory, "bytes", language)
     if found := latency_of(method, "merged") or latency_of(method, "unmerged"):

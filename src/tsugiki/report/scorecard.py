@@ -26,6 +26,10 @@ extensions, all optional to a reader, are:
                      reference [{name, test, shifted, change}]
     examples         [{row, prompt, reference, answers {base, <method>}, scores {base, <method>}}]
     data_check       what data/check.py found, as its Findings.as_json() says it
+    money            null without a price table, else as work/money.py says it: currency, date, source of the prices,
+                     method, table, case, rates, share_right, seconds_per_case, training, serving, change; month, once,
+                     break_even and horizon, {estimate, low, high} where the quality matters; tornado, alternatives,
+                     notes, reasons {dotted name: sentence} for every null
     failures [{trial, reason}]   warnings [sentence]   provenance {group: [trial id]}   versions {package: version}
 
 Never computes a number and never fills one in.
@@ -69,7 +73,8 @@ def check_scorecard(card: Any) -> list[str]:
     problems = [f"{place or 'scorecard'} {fault}" for place, fault in _against(card, contract(), "")]
     if problems:
         return problems
-    return [*_unfit_numbers(card, ""), *_unordered_intervals(card, ""), *_unexplained(card), *_miscounted(card)]
+    faults = [*_unfit_numbers(card, ""), *_unordered_intervals(card, ""), *_unexplained(card), *_miscounted(card)]
+    return [*faults, *_unexplained_money(card.get("money") or {})]
 
 
 def scorecard_bytes(card: Card) -> bytes:
@@ -177,6 +182,16 @@ def _unexplained(card: Card) -> Iterator[str]:
         for field in _REASONED:
             if method[field] is None and not reasons.get(field) and (method["name"], field) != ("full", "against_full"):
                 yield f"methods.{method['name']}.{field} is null without a sentence in reasons"
+
+
+def _unexplained_money(money: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence under the name of a whole group explains all that is null in it."""
+    for entry in (money, *money.get("alternatives", ())):
+        known = {name: value for name, value in entry.items() if name not in ("share_right", "alternatives", "reasons")}
+        for place, value in _inside(known, ""):
+            parents = (".".join(place.split(".")[:depth]) for depth in range(1, place.count(".") + 2))
+            if value is None and not any(entry["reasons"].get(parent) for parent in parents):
+                yield f"money.{place} is null without a sentence in reasons"
 
 
 def _miscounted(card: Card) -> Iterator[str]:

@@ -26,6 +26,7 @@ from tsugiki.work.choose import LOSS_TOLERANCE, chosen_rank, sufficient_rank
 from tsugiki.work.design import Cut, curve_method
 from tsugiki.work.evidence import Evidence, read_evidence
 from tsugiki.work.measured import Measured
+from tsugiki.work.money import money_of
 from tsugiki.work.shift import shift_entry, shift_numbers
 from tsugiki.work.slices import slices_entry
 from tsugiki.work.summary import (
@@ -51,11 +52,15 @@ MERGE_ERROR = 0.1  # of the trained updates, above which merged weights are anot
 def write_scorecard(folder: Path) -> Card:
     """Write scorecard.json and scorecard.html into the folder, and return what stands in the JSON."""
     card = scorecard_of(read_evidence(folder))
+    write_card(card, folder)
+    return card
+
+
+def write_card(card: Card, folder: Path) -> None:
     faults = check_scorecard(card)
     assert not faults, faults
     write_bytes(folder / "scorecard.json", scorecard_bytes(card))
     write_text(folder / "scorecard.html", render_html(card))
-    return card
 
 
 def scorecard_of(evidence: Evidence) -> Card:
@@ -189,6 +194,7 @@ def _extensions(evidence: Evidence, verdict: Verdict) -> Card:
         "warnings": _warnings(evidence),
         "provenance": _provenance(evidence),
         "versions": machine.get("packages", {}),
+        "money": money_of(evidence, verdict.candidate),
     }
 
 
