@@ -87,12 +87,11 @@ def _ratios(runs: list[dict[str, float]]) -> dict[str, float]:
     def median(top: str, bottom: str) -> float:
         return statistics.median(run[top] / run[bottom] for run in runs)
 
-    found = {
+    return {
         f"{blocks}: {name} / solo": median(f"{blocks}/{name}", f"{blocks}/solo")
         for blocks in ("all", TOP_THIRD)
         for name in ("bank", "halving")
     }
-    return found
 
 
 def task_pairs(rows: int) -> list[tuple[str, str]]:
