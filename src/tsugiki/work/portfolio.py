@@ -53,7 +53,7 @@ def build_portfolio(places: Sequence[Path], language: LanguageName | None) -> di
     if not found:
         first = unusable[0]
         raise StudyError(
-            f"None of the {len(unusable)} scorecards can be used; {first.path}: {_reason(first)}.",
+            f"No scorecard can be used ({len(unusable)} found); {clean(first.path)}: {_reason(first)}.",
             fix="Rebuild them with `tsugiki scorecard FOLDER`.",
         )
     entries = _without_copies([_entry(one) for one in found])
