@@ -10,7 +10,7 @@ import pytest
 
 from tests.report.cards import HOSTILE
 from tests.report.test_html import LATIN_WORD, Page
-from tests.work.workspaces import NET, card, paired, put, workspace
+from tests.work.workspaces import NET, card, money, paired, put, workspace
 from tsugiki.report.figures import Language
 from tsugiki.report.portfolio import RULES, render_portfolio, render_portfolio_text
 from tsugiki.report.words import say
@@ -81,8 +81,7 @@ def test_hostile_names_stay_text(language: Language, tmp_path: Path) -> None:
     put(tmp_path / "<script>alert(1)<" / "b", one)
     put(tmp_path / "<img src=x onerror=alert(1)>", "{")
     put(tmp_path / "c", '{"schema": "<script>alert(2)</script>"}')
-    net = {**NET, "currency": "<script>"}
-    put(tmp_path / "d", paired(study__purpose="x", study__digest="d", money={"net_per_month": net}))
+    put(tmp_path / "d", paired(study__purpose="x", study__digest="d", money=money(NET, "<script>")))
     found = build_portfolio([tmp_path], language)
     source = render_portfolio(found)
     page = Page(source)

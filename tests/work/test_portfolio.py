@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.work.workspaces import NET, card, paired, put, workspace
+from tests.work.workspaces import NET, card, money, paired, put, workspace
 from tsugiki.errors import StudyError
 from tsugiki.work.portfolio import build_portfolio, clean, standing
 
@@ -110,11 +110,12 @@ def test_a_paired_comparison_of_something_else_is_not_taken(values: dict[str, An
         ({"study__criteria__success": "0.65"}, ["criteria"]),
         ({"study__criteria__withdraw": 0.9}, ["criteria"]),
         ({"verdict__method": "prefix"}, ["method"]),
-        ({"money": 5}, ["money"]),
-        ({"money": {"net_per_month": "much"}}, ["money"]),
-        ({"money": {"net_per_month": {**NET, "low": None}}}, ["money"]),
-        ({"money": {"net_per_month": {**NET, "estimate": 400_000.0}}}, ["money"]),
-        ({"money": {"net_per_month": {**NET, "currency": ""}}}, ["money"]),
+        ({"money": money("much")}, ["money"]),
+        ({"money": money({**NET, "low": None})}, ["money"]),
+        ({"money": money({**NET, "estimate": 400_000.0})}, ["money"]),
+        ({"money": money(NET, "")}, ["money"]),
+        ({"money": money(NET, 5)}, ["money"]),
+        ({"money": {"reasons": {}}}, ["money"]),
     ],
 )
 def test_an_adoption_without_its_evidence_is_held(changes: dict[str, Any], lacks: list[str], build: Build) -> None:
@@ -152,18 +153,18 @@ def test_a_gain_that_may_be_nothing_holds_and_a_loss_stops(build: Build) -> None
     [(1.0, 9.0, "all_shown"), (0.0, 9.0, "money_open"), (-5.0, 9.0, "money_open"), (-9.0, 0.0, "loses_money")],
 )
 def test_money_that_is_not_sure_holds_and_a_loss_stops(low: float, high: float, rule: str, build: Build) -> None:
-    net = {"estimate": (low + high) / 2, "low": low, "high": high, "currency": "JPY"}
-    assert only(build(paired(money={"net_per_month": net})))["rule"] == rule
+    net = {"estimate": (low + high) / 2, "low": low, "high": high}
+    assert only(build(paired(money=money(net))))["rule"] == rule
 
 
-def test_money_without_a_net_gain_is_no_money(build: Build) -> None:
-    entry = only(build(paired(money={"study": {"estimate": 5}})))
+def test_money_without_a_business_case_is_no_money(build: Build) -> None:
+    entry = only(build(paired(money=money({"estimate": None, "low": None, "high": None}))))
     assert entry["money"] is None and entry["recommendation"] == "expand"
 
 
 @pytest.mark.parametrize("verdict", ["conditional", "undecidable", "stop"])
 def test_no_other_verdict_expands_however_good_the_numbers(verdict: str, build: Build) -> None:
-    one = paired(money={"net_per_month": NET})
+    one = paired(money=money(NET))
     one["verdict"]["value"] = verdict
     assert only(build(one))["recommendation"] == ("stop" if verdict == "stop" else "hold")
 
@@ -189,8 +190,8 @@ def test_copies_that_disagree_are_both_held(tmp_path: Path) -> None:
 
 def test_money_ranks_where_it_is_in_one_currency(build: Build) -> None:
     def with_money(name: str, low: float, currency: str = "JPY") -> dict[str, Any]:
-        net = {"estimate": low + 1, "low": low, "high": low + 2, "currency": currency}
-        return paired(study__purpose=name, study__digest=name, money={"net_per_month": net})
+        net = {"estimate": low + 1, "low": low, "high": low + 2}
+        return paired(study__purpose=name, study__digest=name, money=money(net, currency))
 
     plain = paired(study__purpose="plain", study__digest="plain")
     found = build(with_money("small", 10.0), plain, with_money("large", 500.0), with_money("losing", -1.0))
