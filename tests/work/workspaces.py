@@ -13,9 +13,10 @@ NET = {"estimate": 240_000.0, "low": 150_000.0, "high": 330_000.0}
 
 
 def card(verdict: str = "adopt", language: Language = "en", **changes: Any) -> dict[str, Any]:
-    """A sound card; `changes` by dotted name, as in study__purpose="x" for study.purpose."""
+    """A sound card without money; `changes` by dotted name, as in study__purpose="x" for study.purpose."""
     found = full_card(language, verdict)
     found["verdict"]["code"] = "all_shown"
+    found["money"] = None
     for name, value in changes.items():
         *path, last = name.split("__")
         inner: Any = found
