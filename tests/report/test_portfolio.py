@@ -124,6 +124,16 @@ def test_a_workspace_of_one_kind_says_nothing_of_several(tmp_path: Path) -> None
     assert "Ranked by recommendation, then by standing" in text
 
 
+def test_many_studies_are_listed_in_part_on_a_terminal_and_in_full_on_the_page(tmp_path: Path) -> None:
+    for number in range(40):
+        put(tmp_path / f"{number:02}", paired(study__digest=f"sha256:{number}"))
+    found = build_portfolio([tmp_path], "en")
+    text = render_portfolio_text(found)
+    assert "\n30. " in text and "\n31. " not in text and "\n10 more are on the page" in text
+    assert "marked A (no. 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, …, 40)" in text
+    assert render_portfolio(found).count("<tr") == 41
+
+
 def test_what_was_not_measured_is_a_dash(tmp_path: Path) -> None:
     one: dict[str, Any] = card("undecidable")
     one["methods"][0]["quality"] |= {"estimate": None, "low": None, "high": None, "reason": "failed"}
