@@ -17,6 +17,7 @@ MethodName = Literal["lora", "adapter", "hybrid", "full"]
 METHODS: tuple[MethodName, ...] = ("lora", "adapter", "hybrid", "full")
 MetricName = Literal["exact_match", "macro_f1", "chrf", "character_accuracy", "json_fields"]
 LanguageName = Literal["en", "ja"]
+KindName = Literal["classification", "normalisation", "question-answering", "extraction", "report-drafting"]
 Held = Literal["none", "int8", "nf4"]  # the bits of frozen layers
 
 # Same number of tries for every method, each on its own scale. Small parts want about ten times the rate of full

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from tests.report.money_card import money_of
 from tsugiki.report.figures import Language
 from tsugiki.report.words import reason_sentence, rule_sentence
 
@@ -145,6 +146,7 @@ def full_card(language: Language = "ja", verdict: str = "adopt") -> dict[str, An
             "learning_curve": ["lora-125-0", "lora-250-0", "lora-500-0"],
         },
         "versions": {"tsugiki": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"},
+        "money": money_of(language, value, low, high),
     }
     _suit(card["methods"][0], quality(value, low, high), {code for code, _ in codes}, text)
     return copy.deepcopy(card)
@@ -183,6 +185,7 @@ def does_not_fit_card(language: Language = "ja") -> dict[str, Any]:
         method["against_full"] = None
         method["reasons"] = {**method["reasons"], "against_full": text["does_not_fit"]}
     card["failures"] = [{"trial": "full-500-0", "reason": text["failure"]}]
+    card["money"] = None
     return card
 
 
@@ -277,7 +280,7 @@ def small_card(language: Language = "ja") -> dict[str, Any]:
     card["task"] |= {"train": 40, "dev": 8, "test": 21}
     card["reference"] = card["reference"][:2]
     card["learning_curve"] = None
-    for key in ("study", "examples", "failures", "warnings", "provenance", "versions", "data_check"):
+    for key in ("study", "examples", "failures", "warnings", "provenance", "versions", "data_check", "money"):
         card.pop(key)
     return card
 
@@ -296,6 +299,7 @@ def hostile_card(language: Language = "en") -> dict[str, Any]:
     card["data_check"]["concerns"] = [{"kind": HOSTILE, "message": HOSTILE, "rows": [1]}]
     card["failures"] = [{"trial": HOSTILE, "reason": HOSTILE}]
     card["warnings"] = [HOSTILE]
+    card["money"] |= {"source": HOSTILE, "currency": HOSTILE[:8], "date": HOSTILE, "notes": [HOSTILE]}
     card["provenance"] = {HOSTILE: [HOSTILE]}
     card["machine"]["cpu"] = HOSTILE
     card["verdict"]["reasons"][0] = HOSTILE
@@ -432,7 +436,9 @@ def _full(text: dict[str, Any]) -> dict[str, Any]:
 
 def _curve() -> dict[str, Any]:
     points = ((63, 0.41, 0.344, 0.479), (125, 0.56, 0.491, 0.627), (250, 0.69, 0.623, 0.75), (500, 0.785, 0.723, 0.836))
-    fitted = [(n, 0.95 - 8.2 * n**-0.66) for n in (63, 80, 100, 125, 160, 200, 250, 320, 400, 500, 640, 800, 1000)]
+    fitted = [
+        (n, 0.95 - 8.2 * n**-0.66) for n in (63, 80, 100, 125, 160, 200, 250, 320, 400, 500, 640, 800, 1000, 1400, 2000)
+    ]
     return {
         "method": "lora",
         "points": [{"n": n, "quality": quality(value, low, high)} for n, value, low, high in points],
@@ -442,7 +448,26 @@ def _curve() -> dict[str, Any]:
         },
         "target": 0.65,
         "least_data": {"n": 212, "low": 170, "high": 262},
+        "forecast": [
+            {"n": 1000, "factor": 2, "quality": curve_quality(0.842, 0.79, 0.886), "reaches": 1.0},
+            {"n": 2000, "factor": 4, "quality": curve_quality(0.878, 0.81, 0.94), "reaches": 1.0},
+        ],
+        "forecast_reason": None,
+        "advice": advised("reached", (0.998, 1.0, 1.0, 1.0)),
+        "backtest": {"n": 500, "quality": curve_quality(0.771, 0.69, 0.85), "measured": 0.785, "holds": True},
     }
+
+
+def curve_quality(estimate: float, low: float, high: float) -> dict[str, Any]:
+    return quality(estimate, low, high, method="learning curve")
+
+
+def advised(code: str, reaches: tuple[float, ...]) -> dict[str, Any]:
+    chances = [
+        {"n": factor * 500, "factor": factor, "reaches": chance}
+        for factor, chance in zip((1, 2, 4, 10), reaches, strict=True)
+    ]
+    return {"code": code, "chances": chances}
 
 
 def _study(text: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from tsugiki.work.study import Study
 
 PARTS = {"pump": "P", "valve": "V", "bearing": "B", "motor": "M", "sensor": "S", "relay": "R"}
 SKILL = {"lora": 0.9, "full": 0.9, "adapter": 0.5, "hybrid": 0.5}
+UNTRAINED = {"base": 0.0, "k-shot": 0.1}
 MACHINE = {
     "cpu": "one", "cores": 2, "memory_bytes": 8_000_000_000, "accelerator": None, "fingerprint": "sha256:11",
     "packages": {"torch": "2.13.0"},
@@ -75,6 +76,10 @@ class FakeTrials:
         frame = {"machine": MACHINE, "tsugiki": "0.1.0", "wall_seconds": self.seconds}
         write_result(folder, {**result(spec, "done"), **frame, **values})
 
+    def answers(self, name: str, spec: TrialSpec, test: tuple[Example, ...], rows: int = 0) -> dict[str, Any]:
+        """What the method or reference `name` answers to the test items, after training on `rows`."""
+        return answered(test, SKILL[name] * rows / (rows + 10) if name in SKILL else UNTRAINED[name])
+
     def _inspect(self, spec: TrialSpec, folder: Path) -> dict[str, Any]:
         lengths = [[8, 2] for _ in read_examples(folder / spec.train)]
         return {"identity": dict(self.identity), "dtype": "float32", "lengths": lengths, "capacity": 100}
@@ -88,7 +93,7 @@ class FakeTrials:
     def _reference(self, spec: TrialSpec, folder: Path) -> dict[str, Any]:
         test = read_examples(folder / spec.test)
         return {
-            "references": {name: answered(test, share) for name, share in (("base", 0.0), ("k-shot", 0.1))},
+            "references": {name: self.answers(name, spec, test) for name in ("base", "k-shot")},
             "test_digest": digest_file(folder / spec.test),
             "seconds": {"base": 4.0, "k-shot": 6.0, "retention": 1.0, **({"shifted": 2.0} if spec.shift else {})},
             "shots": [],
@@ -111,7 +116,6 @@ class FakeTrials:
 
     def _train(self, spec: TrialSpec, folder: Path) -> dict[str, Any]:
         test, rows = read_examples(folder / spec.test), len(read_examples(folder / spec.train))
-        skill = SKILL[spec.plan.method] * rows / (rows + 10)
         merged = [] if spec.plan.method == "adapter" else ["merged"]
         return {
             "method": spec.plan.method,
@@ -130,7 +134,7 @@ class FakeTrials:
             "adapter_bytes": 1000,
             "memory": {"train_bytes": 2000, "inference_bytes": 1500, "method": "VmHWM, reset at the start"},
             "answer_seconds": 4.0,
-            **answered(test, skill),
+            **self.answers(spec.plan.method, spec, test, rows),
             **self._shifted(spec, folder, spec.plan.method),
             **({"general": {"en": 3.01, "ja": 4.01}} if "retention" in spec.measurements else {}),
             **(

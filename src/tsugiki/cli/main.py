@@ -17,7 +17,10 @@ import typer
 from tsugiki import __version__
 from tsugiki.cli.adapters import evaluate, train
 from tsugiki.cli.data import check
+from tsugiki.cli.money import money, prices
+from tsugiki.cli.portfolio import portfolio
 from tsugiki.cli.studies import demo, estimate, lessons, poc, scorecard
+from tsugiki.cli.templates import templates
 from tsugiki.errors import TsugikiError
 
 INTERRUPTED, TYPER_INTERRUPTED = 1, 130
@@ -45,7 +48,7 @@ def every_command(
     """Options that need no command."""
 
 
-for command in (demo, check, estimate, poc, scorecard, lessons, train, evaluate):
+for command in (demo, check, estimate, poc, scorecard, lessons, train, evaluate, templates, portfolio, prices, money):
     app.command()(command)
 
 

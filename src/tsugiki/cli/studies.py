@@ -22,7 +22,7 @@ from tsugiki.cli.data import (
     plain,
 )
 from tsugiki.cli.options import From, with_knobs
-from tsugiki.config import Design, Intake, LanguageName, PlanSpec, Recipe
+from tsugiki.config import Design, Intake, KindName, LanguageName, PlanSpec, Recipe
 from tsugiki.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,11 +41,14 @@ Out = Annotated[Path | None, typer.Option(help="folder of the study; the same fo
 IntakeFile = Annotated[Path | None, typer.Option("--intake", help="YAML file with purpose, criteria, owner, reviewer")]
 WriteIntake = Annotated[Path | None, typer.Option(help="write an intake file to fill in, and stop")]
 Language = Annotated[LanguageName | None, typer.Option(help="language of the file that --write-intake writes")]
+KindOfWork = Annotated[
+    KindName | None, typer.Option("--kind", help="kind of work that --write-intake writes for (tsugiki templates)")
+]
 TemplateName = Annotated[
     Literal["auto", "plain", "chat"],
     typer.Option(help="show prompts as they are, or as the base's chat; auto: chats only"),
 ]
-PriceFile = Annotated[Path | None, typer.Option(help="YAML file with the price of a machine hour")]
+PriceFile = Annotated[Path | None, typer.Option(help="YAML file with prices and business case; see tsugiki prices")]
 LearnFrom = Annotated[
     Path | None,
     typer.Option(
@@ -67,6 +70,7 @@ def poc(
     intake: IntakeFile = None,
     write_intake: WriteIntake = None,
     language: Language = None,
+    kind: KindOfWork = None,
     prompt_column: PromptColumn = None,
     completion_column: CompletionColumn = None,
     group_column: GroupColumn = None,
@@ -84,12 +88,13 @@ def poc(
     recipe: Recipe,
 ) -> int:
     """The main job: a study of your data on a base, a verdict, a scorecard. Run it again to resume."""
-    from tsugiki.work.intake import starter
-
     if write_intake is not None:
-        return _write_starter(write_intake, starter(language or "en"))
+        text = _starter(language or "en", kind)
+        return write_starter(write_intake, text, option="--write-intake", used_with="--intake")
     if language is not None:
         raise UsageError("--language belongs to --write-intake.", fix="Set the language in the intake file.")
+    if kind is not None:
+        raise UsageError("--kind belongs to --write-intake.", fix="Set metric and margins in the intake file.")
     if data is None or base is None or out is None:
         missing = [name for name, value in (("DATA", data), ("--base", base), ("--out", out)) if value is None]
         raise UsageError(
@@ -97,8 +102,8 @@ def poc(
             fix="For example: tsugiki poc data.csv --base smollm2-135m --out study.",
         )
     from tsugiki.data.shapes import Columns
-    from tsugiki.measure.cost import read_prices
     from tsugiki.work.prepare import DataSpec
+    from tsugiki.work.price_table import read_prices
     from tsugiki.work.study import Study
 
     columns, slices = Columns(prompt_column, completion_column, group_column), tuple(slice_column or ())
@@ -291,12 +296,23 @@ def _intake(path: Path | None, out: Path, data: DataSpec, base: str) -> Intake:
     )
 
 
-def _write_starter(path: Path, text: str) -> int:
+def _starter(language: LanguageName, kind: KindName | None) -> str:
+    if kind is None:
+        from tsugiki.work.intake import starter
+
+        return starter(language)
+    from tsugiki.work.papers import kind_starter
+
+    return kind_starter(kind, language)
+
+
+def write_starter(path: Path, text: str, *, option: str, used_with: str) -> int:
+    """A file for a person to fill in; never over one that is there."""
     from tsugiki.files import make_folder, write_text
 
     if path.exists():
         raise UsageError(f"{path} exists already.", fix="Name another file, or delete it.")
-    make_folder(path.parent, "--write-intake")
+    make_folder(path.parent, option)
     write_text(path, text)
-    sys.stderr.write(f"Fill in {path}, then pass it with --intake.\n")
+    sys.stderr.write(f"Fill in {path}, then pass it with {used_with}.\n")
     return 0

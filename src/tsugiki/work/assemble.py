@@ -17,7 +17,8 @@ from tsugiki.config import MethodName
 from tsugiki.data.sensitive import masked
 from tsugiki.errors import StudyError
 from tsugiki.files import write_bytes, write_text
-from tsugiki.measure.curve import Point, fit_curve
+from tsugiki.measure.curve import FACTORS, Point, fit_curve
+from tsugiki.report.curve_words import advice_sentence
 from tsugiki.report.html import render_html
 from tsugiki.report.scorecard import check_scorecard, scorecard_bytes
 from tsugiki.report.words import name_of, reason_sentence, rule_sentence, say
@@ -25,6 +26,7 @@ from tsugiki.work.choose import LOSS_TOLERANCE, chosen_rank, sufficient_rank
 from tsugiki.work.design import Cut, curve_method
 from tsugiki.work.evidence import Evidence, read_evidence
 from tsugiki.work.measured import Measured
+from tsugiki.work.money import money_of
 from tsugiki.work.shift import shift_entry, shift_numbers
 from tsugiki.work.slices import slices_entry
 from tsugiki.work.summary import (
@@ -50,11 +52,15 @@ MERGE_ERROR = 0.1  # of the trained updates, above which merged weights are anot
 def write_scorecard(folder: Path) -> Card:
     """Write scorecard.json and scorecard.html into the folder, and return what stands in the JSON."""
     card = scorecard_of(read_evidence(folder))
+    write_card(card, folder)
+    return card
+
+
+def write_card(card: Card, folder: Path) -> None:
     faults = check_scorecard(card)
     assert not faults, faults
     write_bytes(folder / "scorecard.json", scorecard_bytes(card))
     write_text(folder / "scorecard.html", render_html(card))
-    return card
 
 
 def scorecard_of(evidence: Evidence) -> Card:
@@ -146,17 +152,21 @@ def _curve(evidence: Evidence, methods: Mapping[MethodName, Measured]) -> Card |
     criteria = evidence.criteria
     curve = fit_curve(method, points, confidence=criteria.confidence, groups=evidence.groups)
     card = curve.as_json(criteria.metric, criteria.success, confidence=criteria.confidence)
-    if curve.fit is not None:
-        sizes = np.geomspace(points[0].n, 2 * points[-1].n, CURVE_POINTS).round().astype(int)
-        drawn = [(int(n), *curve.fit.quality_at(int(n), confidence=criteria.confidence)) for n in dict.fromkeys(sizes)]
+    if curve.drawn is not None:
+        sizes = np.geomspace(points[0].n, FACTORS[-1] * points[-1].n, CURVE_POINTS).round().astype(int)
+        drawn = [(int(n), *curve.quality_at(int(n), confidence=criteria.confidence)) for n in dict.fromkeys(sizes)]
         card["fit"] |= {
-            "formula": f"{1 - curve.fit.floor:.3g} − {curve.fit.scale:.3g} · n^−{curve.fit.exponent:.3g}",
-            "points": [
-                {"n": n, "estimate": value, "low": min(low, value), "high": max(high, value)}
-                for n, value, low, high in drawn
-            ],
+            "formula": _formula(card["fit"]),
+            "points": [{"n": n, "estimate": value, "low": low, "high": high} for n, value, low, high in drawn],
         }
+        card["advice"] |= {"sentence": advice_sentence(card, evidence.intake.language)}
     return card
+
+
+def _formula(fit: Card) -> str | None:
+    if fit["scale"] is None:
+        return None
+    return f"{1 - fit['floor']:.3g} − {fit['scale']:.3g} · n^−{fit['exponent']:.3g}"
 
 
 def _machine(evidence: Evidence) -> Card:
@@ -184,6 +194,7 @@ def _extensions(evidence: Evidence, verdict: Verdict) -> Card:
         "warnings": _warnings(evidence),
         "provenance": _provenance(evidence),
         "versions": machine.get("packages", {}),
+        "money": money_of(evidence, verdict.candidate),
     }
 
 

@@ -22,7 +22,7 @@ from tsugiki.data.check import Findings
 from tsugiki.data.split import Splits
 from tsugiki.errors import StudyError, UsageError
 from tsugiki.files import write_json
-from tsugiki.measure.cost import Prices
+from tsugiki.measure.prices import Prices
 from tsugiki.work.assemble import write_scorecard
 from tsugiki.work.design import PlannedTrial, Schedule, calibration_of, design_study, schedule_from_json
 from tsugiki.work.examples import read_examples, write_examples

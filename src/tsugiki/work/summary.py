@@ -13,8 +13,9 @@ from typing import Any
 
 from tsugiki.config import MethodName, parse
 from tsugiki.measure.baselines import copy_answers, majority_answer
-from tsugiki.measure.cost import Machine, Prices, cost_of
+from tsugiki.measure.cost import Machine, cost_of, rate_for
 from tsugiki.measure.metrics import comparable_scores, quality, scores_of
+from tsugiki.measure.prices import Prices
 from tsugiki.measure.stats import Estimate, margin_for, non_inferiority, unmeasured
 from tsugiki.report.words import missing_sentence
 from tsugiki.work.evidence import Evidence, Result
@@ -191,16 +192,28 @@ def _retention_json(evidence: Evidence, method: MethodName, found: Retention) ->
 
 def _cost(evidence: Evidence, done: Sequence[Result], first: Result | None) -> dict[str, Any] | None:
     """Of one training, and of a thousand answers at the pace of the test set; None without the user's prices."""
-    if evidence.lock["prices"] is None or not done or first is None:
+    prices = prices_of(evidence)
+    if prices is None or not done or first is None:
         return None
-    prices = parse(Prices, evidence.lock["prices"], source="prices of the study")
-    machine: Machine = "cpu" if first["machine"]["accelerator"] is None else "gpu"
-    training = cost_of(mean(one["training"]["seconds"] for one in done), machine=machine, prices=prices)
-    answers = cost_of(1000 * first["answer_seconds"] / len(evidence.test), machine=machine, prices=prices)
-    if training is None:
+    machine, case = machine_of(first), prices.case
+    seconds = mean(one["training"]["seconds"] for one in done)
+    training = cost_of(seconds, rate_for(prices, machine, case.training_paid))
+    per_answer = first["answer_seconds"] / len(evidence.test)
+    answers = cost_of(1000 * per_answer, rate_for(prices, machine, case.serving_paid))
+    if training is None and answers is None:
         return None
     about = {"currency": prices.currency, "source": prices.source, "date": prices.date}
     return {"train": training, "per_1000_answers": answers, **about}
+
+
+def prices_of(evidence: Evidence) -> Prices | None:
+    """The user's table; None where the study was started without one."""
+    table = evidence.lock["prices"]
+    return None if table is None else parse(Prices, table, source="prices of the study")
+
+
+def machine_of(found: Result) -> Machine:
+    return "cpu" if found["machine"]["accelerator"] is None else "gpu"
 
 
 def _facts(done: Sequence[Result]) -> dict[str, int] | None:
