@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from tests.report.cards import full_card, sliced_card
+from tests.report.cards import full_card
+from tests.report.sliced import sliced_card
 from tsugiki.report.findings import next_steps, risks
 from tsugiki.report.html import render_html
 from tsugiki.report.parts import shift_view, slices_view
