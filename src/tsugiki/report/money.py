@@ -37,9 +37,12 @@ def money_lead(card: Card) -> list[str]:
     if net["estimate"] is None:
         return [say("money.lead_unknown", language, reason=money["reasons"]["month.net"])]
     word = "open" if net["low"] <= 0 <= net["high"] else "gain" if net["estimate"] > 0 else "loss"
-    found = [say(f"money.lead_{word}", language, **_values(card), net=_amount(money, net["estimate"]), **_ends(card))]
-    months, once = money["break_even"]["months"]["estimate"], _amount(money, money["once"]["total"])
-    found.append(say("money.lead_never" if months is None else "money.lead_back", language, months=months, once=once))
+    values = {**_values(card), "net": _amount(money, net["estimate"]), "interval": money_interval(money, net, language)}
+    found = [say(f"money.lead_{word}", language, **values)]
+    back, once = money["break_even"]["months"], _amount(money, money["once"]["total"])
+    word = "never" if back["estimate"] is None else "back"
+    interval = _interval(money, back, "months", language, less=False)
+    found.append(say(f"money.lead_{word}", language, months=back["estimate"], once=once, interval=interval))
     least = money["break_even"]["cases_per_month"]["estimate"]
     if least is not None:
         found.append(say("money.lead_cases", language, cases=least, months=money["horizon"]["months"]))
@@ -47,25 +50,38 @@ def money_lead(card: Card) -> list[str]:
 
 
 def money_groups(card: Card, notes: Notes) -> list[tuple[str, list[Row]]]:
-    """Three groups of lines under their headings; each line is an amount, its interval, and how it comes about."""
+    """Up to three groups of lines under their headings; each is an amount, its interval, and how it comes about.
+
+    Without a business case, lines that need one stay away: the lead says once what there would have to be.
+    """
     money, language = card["money"], card["language"]
-    forms = {**{f"month.{name}": "money" for name in MONTHLY}, **{f"once.{name}": "money" for name in ONCE}, **RESULTS}
-    rows = {place: _row(card, place, form, notes) for place, form in forms.items()}
     heads = {
-        "monthly": [f"month.{name}" for name in MONTHLY],
-        "once": [f"once.{name}" for name in ONCE],
-        "result": list(RESULTS),
+        "monthly": {f"month.{name}": "money" for name in MONTHLY},
+        "once": {f"once.{name}": "money" for name in ONCE},
+        "result": RESULTS,
     }
-    horizon = money["horizon"]["months"]
-    return [
-        (say(f"money.{head}", language, months=horizon), [rows[place] for place in places])
-        for head, places in heads.items()
-    ]
+    groups = []
+    for head, forms in heads.items():
+        rows = [
+            _row(card, place, form, notes)
+            for place, form in forms.items()
+            if _has_case(money) or _ends(money, place)["estimate"] is not None
+        ]
+        groups.append((say(f"money.{head}", language, months=money["horizon"]["months"]), rows))
+    return [(head, rows) for head, rows in groups if rows]
+
+
+def alternative_heads(card: Card) -> list[str]:
+    """Names of the columns of `alternatives`, behind that of the method."""
+    names = ("right", "seconds", "net", "interval", "months")
+    return [say(f"money.column_{name}", card["language"], confidence=card["money"]["confidence"]) for name in names]
 
 
 def alternatives(card: Card, notes: Notes) -> list[Row]:
-    """The same business case with each way of answering: right answers, time, net a month, break-even."""
+    """The same business case, where there is one, with each way of answering: right answers, time, net, break-even."""
     money = card["money"]
+    if not _has_case(money):
+        return []
     subject = {
         "name": money["method"],
         "share_right": money["share_right"],
@@ -110,9 +126,7 @@ def rate_lines(rates: list[Mapping[str, Any]], currency: str, language: Language
 
 def _row(card: Card, place: str, form: str, notes: Notes) -> Row:
     money, language = card["money"], card["language"]
-    group, _, name = place.partition(".")
-    found = money[group][name]
-    ends = found if isinstance(found, Mapping) else {"estimate": found, "low": found, "high": found}
+    ends, (group, _, name) = _ends(money, place), place.partition(".")
     less = group == "month" and name not in ("saved", "net")
     title = say(f"money.{group}_{name}", language, months=money["horizon"]["months"])
     if ends["estimate"] is None:
@@ -145,6 +159,8 @@ def _basis(card: Card, place: str) -> str:
     key = f"basis.{place.replace('.', '_')}"
     if place == "month.serving":
         key = f"{key}_{card['money']['serving']['counted']}"
+    if place == "change.cost" and card["money"]["change"]["labour"] is None:
+        key = f"{key}_alone"
     return say(key, card["language"], **_values(card)) if has(key) else ""
 
 
@@ -177,8 +193,15 @@ def _values(card: Card) -> dict[str, Any]:
     }
 
 
-def _ends(card: Card) -> dict[str, str]:
-    return {"interval": money_interval(card["money"], card["money"]["month"]["net"], card["language"])}
+def _has_case(money: Money) -> bool:
+    return "cases_per_month" in money["case"]
+
+
+def _ends(money: Money, place: str) -> Mapping[str, float | None]:
+    """What stands at a dotted place, as estimate and ends; an amount that does not depend on the quality is its own."""
+    group, _, name = place.partition(".")
+    found = money[group][name]
+    return found if isinstance(found, Mapping) else {"estimate": found, "low": found, "high": found}
 
 
 def _alternative(card: Card, entry: Mapping[str, Any], notes: Notes) -> Row:

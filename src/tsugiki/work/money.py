@@ -290,23 +290,6 @@ def _notes(evidence: Evidence, prices: Prices, money: Money) -> Iterator[str]:
         yield say("money.note_machines", language, seconds=hours * 3600, machines=math.ceil(hours / HOURS_PER_MONTH))
     if money["seconds_per_case"] is not None:
         yield say("money.note_batches", language)
-    left_out = [name for name in _optional(prices.case) if getattr(prices.case, name) is None]
-    if left_out and money["month"]["net"]["estimate"] is not None:
-        joint = "、" if language == "ja" else ", "
-        yield say("money.note_left_out", language, names=joint.join(input_name(name, language) for name in left_out))
-
-
-def _optional(case: BusinessCase) -> Iterator[str]:
-    yield from (
-        "minutes_to_check",
-        "minutes_per_wrong",
-        "changes_per_year",
-        "setup_hours",
-        "setup_cost",
-        "upkeep_month",
-    )
-    if case.changes_per_year is not None:
-        yield "hours_per_change"
 
 
 def _months_between(price: str, created: str) -> int:
