@@ -168,7 +168,8 @@ def _row_lines(kind: Kind, sizes: Sizes, language: LanguageName) -> list[str]:
         for rows in sizes.intervals
     ]
     graded = [] if kind.criteria["metric"] == "exact_match" else [f"- {say('template.graded', language)}"]
-    return [*lines, *graded, f"- {_text(kind.says['rows'], sizes, language)}"]
+    alike = f"- {say('template.alike', language)}"
+    return [*lines, *graded, alike, f"- {_text(kind.says['rows'], sizes, language)}"]
 
 
 def _lead_lines(sizes: Sizes, language: LanguageName) -> list[str]:
