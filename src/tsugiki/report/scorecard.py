@@ -28,7 +28,7 @@ extensions, all optional to a reader, are:
     data_check       what data/check.py found, as its Findings.as_json() says it
     money            null without a price table, else as work/money.py says it: currency, date, source of the prices,
                      method, table, case, rates, share_right, seconds_per_case, training, serving, change; month,
-                     net_per_month, once, break_even, horizon: {estimate, low, high} where the quality matters; tornado,
+                     once, break_even, horizon: {estimate, low, high} where the quality matters; tornado,
                      alternatives, notes, reasons {dotted name: sentence} for every null
     failures [{trial, reason}]   warnings [sentence]   provenance {group: [trial id]}   versions {package: version}
 
