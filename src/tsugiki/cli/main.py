@@ -17,6 +17,7 @@ import typer
 from tsugiki import __version__
 from tsugiki.cli.adapters import evaluate, train
 from tsugiki.cli.data import check
+from tsugiki.cli.slides import slides
 from tsugiki.cli.studies import demo, estimate, poc, scorecard
 from tsugiki.errors import TsugikiError
 
@@ -45,7 +46,7 @@ def every_command(
     """Options that need no command."""
 
 
-for command in (demo, check, estimate, poc, scorecard, train, evaluate):
+for command in (demo, check, estimate, poc, scorecard, slides, train, evaluate):
     app.command()(command)
 
 

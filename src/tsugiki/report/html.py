@@ -61,8 +61,8 @@ def _first_page(card: Card) -> dict[str, Any]:
     return {
         "title": _study(card).get("purpose") or say("page.untitled", card["language"]),
         "headline": headline(card),
-        "about": _about(card),
-        "tiles": list(_tiles(card)),
+        "about": about(card),
+        "tiles": list(tiles(card)),
         "methods": methods_table(card, notes),
         "method_notes": notes.texts,
         "quality_chart": _safe(quality_chart(card)),
@@ -78,7 +78,7 @@ def _following_pages(card: Card) -> dict[str, Any]:
     heads, seeds = by_seed_table(card, notes)
     return {
         "curve_chart": _safe(curve_chart(card)),
-        "curve_text": _curve_text(card),
+        "curve_text": curve_text(card),
         "risks": risks(card),
         "answers": [_example(card, example) for example in card.get("examples", ())],
         "measurements": all_measurements(card, notes),
@@ -96,7 +96,7 @@ def _following_pages(card: Card) -> dict[str, Any]:
     }
 
 
-def _about(card: Card) -> Pairs:
+def about(card: Card) -> Pairs:
     """Who, when, on what: the line under the title."""
     language, study, task = card["language"], _study(card), card["task"]
     counts = {part: task[part] for part in ("train", "dev", "test")}
@@ -110,7 +110,7 @@ def _about(card: Card) -> Pairs:
     return [(say(f"page.{key}", language), value) for key, value in found.items() if value]
 
 
-def _tiles(card: Card) -> Iterator[tuple[str, str, str]]:
+def tiles(card: Card) -> Iterator[tuple[str, str, str]]:
     """Four numbers to remember: label, number, what to compare it with."""
     language, method, full = card["language"], subject(card), method_named(card, "full")
     quality = method["quality"]
@@ -164,7 +164,7 @@ def _costs(card: Card) -> Iterator[tuple[str, str]]:
         yield line("study", used=budget["used_minutes"], minutes=budget["minutes"])
 
 
-def _curve_text(card: Card) -> list[str]:
+def curve_text(card: Card) -> list[str]:
     language, curve = card["language"], card["learning_curve"]
     if not curve:
         return [say("curve.none", language)]

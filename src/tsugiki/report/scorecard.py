@@ -62,6 +62,11 @@ def check_scorecard(card: Any) -> list[str]:
     return [*_unfit_numbers(card, ""), *_unordered_intervals(card, ""), *_unexplained(card), *_miscounted(card)]
 
 
+def check_extensions(card: Any) -> list[str]:
+    """What is wrong with the optional parts of a scorecard that was read from elsewhere, one sentence each."""
+    return [f"{place or 'scorecard'} {fault}" for place, fault in _against(card, extensions(), "")]
+
+
 def scorecard_bytes(card: Card) -> bytes:
     """Equal scorecards give equal bytes: sorted keys, two spaces, UTF-8, NaN refused, one newline at the end."""
     text = json.dumps(card, ensure_ascii=False, sort_keys=True, indent=2, allow_nan=False)
@@ -71,6 +76,12 @@ def scorecard_bytes(card: Card) -> bytes:
 @cache
 def contract() -> Mapping[str, Any]:
     text = resources.files("tsugiki.report").joinpath("scorecard.schema.json").read_text(encoding="utf-8")
+    return json.loads(text)
+
+
+@cache
+def extensions() -> Mapping[str, Any]:
+    text = resources.files("tsugiki.report").joinpath("extensions.schema.json").read_text(encoding="utf-8")
     return json.loads(text)
 
 
@@ -115,6 +126,9 @@ def _against(value: Any, schema: Mapping[str, Any], place: str) -> Iterator[tupl
         for name, inner in schema.get("properties", {}).items():
             if name in value:
                 yield from _against(value[name], inner, f"{place}.{name}".lstrip("."))
+        others = value.keys() - schema.get("properties", {}).keys() if "additionalProperties" in schema else ()
+        for name in sorted(others):
+            yield from _against(value[name], schema["additionalProperties"], f"{place}.{name}".lstrip("."))
     elif isinstance(value, list | tuple) and "items" in schema:
         for index, item in enumerate(value):
             yield from _against(item, schema["items"], f"{place}[{index}]")
