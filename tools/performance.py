@@ -62,14 +62,17 @@ def candidates() -> str:
     found = _read("candidates")
     if found is None:
         return "Not measured yet."
-    rows = [(name, f"{ratio:.2f}") for name, ratio in found["ratios"].items()]
-    gap = max(run["widest_gap"] for run in found["runs"])
-    same = sum(run["same_winner"] for run in found["runs"])
+    kept = _read("kept_states") or {"ratios": {}}
+    rows = [(name, f"{ratio:.2f}") for name, ratio in (found["ratios"] | kept["ratios"]).items()]
+    gap = max(run[f"{blocks}/widest_gap"] for run in found["runs"] for blocks in ("all", "last:10"))
+    same = sum(run["all/same_winner"] for run in found["runs"])
+    lost = max(run["all/winner_gap"] for run in found["runs"])
     said = (
-        f"Widest difference of a candidate's best dev loss between bank and solo run: {gap:.1e}. Successive halving "
-        f"found the winner of the solo runs in {same:.0f} of {len(found['runs'])} repetitions."
+        f"Widest difference of a candidate's best dev loss between bank and solo run: {gap:.1e}. With all blocks "
+        f"trained successive halving found the winner of the solo runs in {same:.0f} of {len(found['runs'])} "
+        f"repetitions; what it found instead was at most {lost:.3f} nats worse."
     )
-    return "\n\n".join((_table(("what", "seconds, ratio"), rows), said, _machines("candidates")))
+    return "\n\n".join((_table(("what", "seconds, ratio"), rows), said, _machines("candidates", "kept_states")))
 
 
 def estimator() -> str:

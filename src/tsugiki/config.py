@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tsugiki.errors import UsageError
 
@@ -17,6 +17,7 @@ MethodName = Literal["lora", "adapter", "hybrid", "full"]
 METHODS: tuple[MethodName, ...] = ("lora", "adapter", "hybrid", "full")
 MetricName = Literal["exact_match", "macro_f1", "chrf", "character_accuracy", "json_fields"]
 LanguageName = Literal["en", "ja"]
+KindName = Literal["classification", "normalisation", "question-answering", "extraction", "report-drafting"]
 Held = Literal["none", "int8", "nf4"]  # the bits of frozen layers
 
 # Same number of tries for every method, each on its own scale. Small parts want about ten times the rate of full
@@ -27,6 +28,7 @@ LEARNING_RATES: Mapping[MethodName, tuple[float, ...]] = {
     "hybrid": (1e-3, 2e-3, 5e-4),
     "full": (1e-4, 2e-4, 5e-5),
 }
+LARGEST_RANK = 1024
 
 
 class Knobs(BaseModel):
@@ -40,7 +42,10 @@ class PlanSpec(Knobs):
     """What is trained on top of the frozen base."""
 
     method: MethodName = Field("lora", description="low-rank, bottleneck adapter, hybrid or full fine-tuning")
-    rank: int = Field(16, ge=1, le=1024, description="width of each low-rank update (lora, hybrid)")
+    rank: int | Literal["auto"] = Field(
+        16,
+        description="width of each low-rank update (lora, hybrid), or 'auto': the smallest that dev shows to suffice",
+    )
     alpha: float = Field(32.0, gt=0, description="scale of the update: alpha / rank, or alpha / sqrt(rank) with rslora")
     dropout: float = Field(0.05, ge=0, lt=1, description="dropout on the input of every small part")
     rslora: bool = Field(False, description="scale by alpha / sqrt(rank) (arXiv 2312.03732)")
@@ -61,6 +66,14 @@ class PlanSpec(Knobs):
         ("auto",), description="hybrid: block numbers, name patterns, or 'auto' for the gradient-to-weight ratio"
     )
     full_blocks: int = Field(1, ge=1, le=256, description="hybrid: how many blocks 'auto' trains in full")
+
+    @field_validator("rank", mode="before")
+    @classmethod
+    def _refuse_other_ranks(cls, value: Any) -> Any:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value != "auto" and not (whole and 1 <= value <= LARGEST_RANK):
+            raise ValueError(f"rank must be a whole number from 1 to {LARGEST_RANK}, or auto; got {value!r}")
+        return value
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> PlanSpec:

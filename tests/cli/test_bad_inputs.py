@@ -6,10 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli import bad_bases, bad_data, bad_inputs, bad_studies
+from tests.cli import bad_bases, bad_data, bad_inputs, bad_money, bad_slices, bad_studies, bad_workspaces
 from tests.cli.bad_inputs import Case, Kit, outcome, row
 
-CASES = (*bad_data.CASES, *bad_bases.CASES, *bad_studies.CASES)
+CASES = (
+    *bad_data.CASES,
+    *bad_bases.CASES,
+    *bad_studies.CASES,
+    *bad_slices.CASES,
+    *bad_workspaces.CASES,
+    *bad_money.CASES,
+)
 
 
 @pytest.fixture(scope="module")

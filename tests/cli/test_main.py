@@ -12,7 +12,20 @@ from tsugiki import __version__
 from tsugiki.cli import main
 from tsugiki.errors import DataError, UsageError
 
-COMMANDS = ("demo", "check", "poc", "scorecard", "train", "evaluate", "estimate")
+COMMANDS = (
+    "demo",
+    "check",
+    "poc",
+    "scorecard",
+    "train",
+    "evaluate",
+    "estimate",
+    "templates",
+    "portfolio",
+    "lessons",
+    "prices",
+    "money",
+)
 
 
 def test_help_names_every_command(capsys: Any):

@@ -103,6 +103,44 @@ def test_one_adapter_trained_and_evaluated(place: Path, tiny_llama: Path):
     assert again.returncode == 2 and "one exists already." in again.stderr
 
 
+def test_a_run_with_rank_auto_keeps_what_dev_shows_to_be_needed(place: Path, tiny_llama: Path):
+    steps = ("--max-steps", "30", "--learning-rate", "0.002", "--precision", "float32", "--method", "auto")
+    ran = tsugiki("train", "reports.csv", "--base", tiny_llama, "--out", "auto", *steps, "--json", folder=place)
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert [one["method"] for one in found["methods"]] == ["lora", "adapter", "hybrid"]
+    best = min(one["dev_loss"] for one in found["methods"])
+    simplest = next(one["method"] for one in found["methods"] if one["dev_loss"] <= best + 0.01)
+    assert found["plan"]["spec"]["method"] == simplest
+    ran = tsugiki(
+        "train", "reports.csv", "--base", tiny_llama, "--out", "cut", *steps[:6], "--rank", "auto", folder=place
+    )
+    assert ran.returncode == 0, ran.stderr
+    config = json.loads((place / "cut" / "adapter_config.json").read_text(encoding="utf-8"))
+    assert f"rank {config['r']} of 32 kept: dev loss" in ran.stdout and config["r"] <= 32
+    assert config["lora_alpha"] / config["r"] == 1.0, "the scale that it was trained with"
+    ran = tsugiki("evaluate", "cut", "reports.csv", "--base", tiny_llama, folder=place)
+    assert ran.returncode == 1 and "60 were seen in training" in ran.stderr
+
+
+def test_a_study_teaches_the_next_one(place: Path, tiny_llama: Path, tmp_path: Path):
+    few = ("--methods", "lora,full", "--seeds", "1", "--curve-sizes", "0", "--tries", "2", "--precision", "float32")
+    command = ("poc", place / "reports.csv", "--base", tiny_llama, "--intake", place / "intake.yaml", *few)
+    ran = tsugiki(*command, "--out", "studies/one", folder=tmp_path)
+    assert ran.returncode in DECIDED, ran.stderr
+    lesson = json.loads((tmp_path / "studies" / "one" / "lesson.json").read_text(encoding="utf-8"))
+    assert len(lesson["tries"]["lora"]) == len(lesson["tries"]["full"]) == 2 and 1 <= lesson["rank"] <= 32
+    ran = tsugiki("lessons", "studies", folder=tmp_path)
+    assert ran.returncode == 0 and f"rank {lesson['rank']} of 32 sufficed" in ran.stdout
+    assert "no other study is near enough to say" in ran.stdout
+    ran = tsugiki(*command, "--out", "studies/two", folder=tmp_path)
+    assert ran.returncode in DECIDED, ran.stderr
+    schedule = json.loads((tmp_path / "studies" / "two" / "schedule.json").read_text(encoding="utf-8"))
+    best = min(lesson["tries"]["lora"], key=lambda one: one["dev_loss"])["learning_rate"]
+    assert schedule["prior"]["rates"]["lora"] == [best] and schedule["prior"]["lessons"][0]["folder"] == "one"
+    assert not any(trial["kind"] == "search" for trial in schedule["trials"]), "nothing is left to search"
+
+
 def test_estimate_says_what_every_method_takes(place: Path, tiny_llama: Path):
     ran = tsugiki("estimate", "reports.csv", "--base", tiny_llama, "--json", folder=place)
     assert ran.returncode == 0, ran.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from tests.report.money_card import money_of
 from tsugiki.report.figures import Language
 from tsugiki.report.words import reason_sentence, rule_sentence
 
@@ -145,6 +146,7 @@ def full_card(language: Language = "ja", verdict: str = "adopt") -> dict[str, An
             "learning_curve": ["lora-125-0", "lora-250-0", "lora-500-0"],
         },
         "versions": {"tsugiki": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"},
+        "money": money_of(language, value, low, high),
     }
     _suit(card["methods"][0], quality(value, low, high), {code for code, _ in codes}, text)
     return copy.deepcopy(card)
@@ -183,7 +185,84 @@ def does_not_fit_card(language: Language = "ja") -> dict[str, Any]:
         method["against_full"] = None
         method["reasons"] = {**method["reasons"], "against_full": text["does_not_fit"]}
     card["failures"] = [{"trial": "full-500-0", "reason": text["failure"]}]
+    card["money"] = None
     return card
+
+
+def sliced_card(language: Language = "ja") -> dict[str, Any]:
+    """A study with slices, one of them surely weak, some too small, and with shifted rows that are not covered."""
+    card, text = full_card(language, "conditional"), TEXTS[language]
+    card["task"]["shift"] = 120
+    names = {"ja": ("搬送設備", "プレス設備", "工場", "東"), "en": ("Conveying", "Pressing", "Plant", "East")}[language]
+    weak = _slice(text, 40, (0.35, 0.19, 0.55), (-0.36, -0.55, -0.15), value=names[0])
+    card["slices"] = {
+        "method": "lora", "metric": "exact_match", "confidence": 0.95, "correction": "bonferroni",
+        "corrected_confidence": 0.99, "looked_at": 5, "fewest": 10,
+        "whole": {name: quality(0.705, 0.638, 0.764) for name in ("lora", "full", "base")},
+        "dimensions": [
+            {"by": "label", "name": None, "left_out": 50, "slices": [
+                weak, _slice(text, 160, (0.79, 0.7, 0.86), (0.08, 0.01, 0.17), value=names[1]),
+                _slice(text, 3, value="C"),
+            ]},
+            {"by": "length", "name": None, "left_out": 0, "slices": [
+                _slice(text, 100, (0.7, 0.58, 0.8), (0.0, -0.09, 0.09), **{"from": 12.0, "to": 61.0}),
+                _slice(text, 100, (0.71, 0.59, 0.81), (0.0, -0.09, 0.09), **{"from": 62.0, "to": 1388.0}),
+            ]},
+            {"by": "language", "name": None, "left_out": 0, "slices": [
+                _slice(text, 195, (0.7, 0.6, 0.79), value="ja"), _slice(text, 5, value="other"),
+            ]},
+            {"by": "value", "name": names[2], "left_out": 0, "slices": [
+                _slice(text, 120, (0.7, 0.58, 0.8), (0.0, -0.08, 0.08), value=names[3]), _slice(text, 4, value=None),
+            ]},
+        ],
+        "worst": {"by": "label", "name": None, **weak},
+    }  # fmt: skip
+    lost = {
+        "change": quality(-0.325, -0.44, -0.2),
+        "against_full": quality(-0.2, -0.31, -0.08),
+        "against_base": quality(-0.3, -0.42, -0.17),
+    }
+    missing = {**quality(0, 0, 0, n=0, method="none"), "estimate": None, "low": None, "high": None}
+    missing["reason"] = text["no_time"]
+    card["shift"] = {
+        "rows": 120, "groups": 118, "column": names[2],
+        "methods": [
+            {"name": "lora", "test": quality(0.705, 0.638, 0.764), "shifted": quality(0.38, 0.3, 0.47, n=120), **lost},
+            {"name": "full", "test": quality(0.79, 0.73, 0.84), "shifted": missing, "change": missing,
+             "against_full": None, "against_base": missing},
+        ],
+        "reference": [{"name": "base", "test": quality(0.04, 0.02, 0.08), "shifted": quality(0.02, 0.0, 0.06),
+                       "change": quality(-0.02, -0.06, 0.03)}],
+    }  # fmt: skip
+    said = {"method": "lora", "rows": 120, "value": 0.38, "low": 0.3, "high": 0.47, "success": 0.65}
+    said |= {"change": -0.325, "change_low": -0.44, "change_high": -0.2}
+    more = {"method": "lora", "difference": -0.2, "low": -0.31, "high": -0.08, "margin": 0.02}
+    codes = [("shift_not_covered", said), ("shift_more_than_full", more)]
+    card["verdict"]["codes"] = [{"code": code, "values": values} for code, values in codes]
+    card["verdict"]["reasons"] += [reason_sentence(code, values, language) for code, values in codes]
+    card["data_check"]["split"] = {"by": "column", "column": names[2]}
+    return card
+
+
+def _slice(
+    text: dict[str, Any],
+    n: int,
+    scored: tuple[float, float, float] | None = None,
+    apart: tuple[float, float, float] | None = None,
+    **about: Any,
+) -> dict[str, Any]:
+    """Without a quality it is too small; without a difference too little lies outside it."""
+    nothing = {**quality(0, 0, 0, n=n, method="none"), "estimate": None, "low": None, "high": None}
+    nothing["reason"] = "件数が少なく推定できません" if text is TEXTS["ja"] else "too few rows to estimate"
+    return {
+        **about,
+        "n": n,
+        "groups": n,
+        "too_small": scored is None,
+        "quality": {name: quality(*scored, n=n) if scored else nothing for name in ("lora", "full", "base")},
+        "difference": quality(*apart, n=n) if apart else nothing,
+        "surely_worse": apart[2] < 0 if apart else None,
+    }
 
 
 def small_card(language: Language = "ja") -> dict[str, Any]:
@@ -201,7 +280,7 @@ def small_card(language: Language = "ja") -> dict[str, Any]:
     card["task"] |= {"train": 40, "dev": 8, "test": 21}
     card["reference"] = card["reference"][:2]
     card["learning_curve"] = None
-    for key in ("study", "examples", "failures", "warnings", "provenance", "versions", "data_check"):
+    for key in ("study", "examples", "failures", "warnings", "provenance", "versions", "data_check", "money"):
         card.pop(key)
     return card
 
@@ -220,6 +299,7 @@ def hostile_card(language: Language = "en") -> dict[str, Any]:
     card["data_check"]["concerns"] = [{"kind": HOSTILE, "message": HOSTILE, "rows": [1]}]
     card["failures"] = [{"trial": HOSTILE, "reason": HOSTILE}]
     card["warnings"] = [HOSTILE]
+    card["money"] |= {"source": HOSTILE, "currency": HOSTILE[:8], "date": HOSTILE, "notes": [HOSTILE]}
     card["provenance"] = {HOSTILE: [HOSTILE]}
     card["machine"]["cpu"] = HOSTILE
     card["verdict"]["reasons"][0] = HOSTILE
@@ -236,6 +316,7 @@ def every_card() -> dict[str, dict[str, Any]]:
             cards[f"{language}-{verdict}"] = full_card(language, verdict)
         cards[f"{language}-does-not-fit"] = does_not_fit_card(language)
         cards[f"{language}-small"] = small_card(language)
+        cards[f"{language}-sliced"] = sliced_card(language)
         cards[f"{language}-hostile"] = hostile_card(language)
     return cards
 
@@ -355,7 +436,9 @@ def _full(text: dict[str, Any]) -> dict[str, Any]:
 
 def _curve() -> dict[str, Any]:
     points = ((63, 0.41, 0.344, 0.479), (125, 0.56, 0.491, 0.627), (250, 0.69, 0.623, 0.75), (500, 0.785, 0.723, 0.836))
-    fitted = [(n, 0.95 - 8.2 * n**-0.66) for n in (63, 80, 100, 125, 160, 200, 250, 320, 400, 500, 640, 800, 1000)]
+    fitted = [
+        (n, 0.95 - 8.2 * n**-0.66) for n in (63, 80, 100, 125, 160, 200, 250, 320, 400, 500, 640, 800, 1000, 1400, 2000)
+    ]
     return {
         "method": "lora",
         "points": [{"n": n, "quality": quality(value, low, high)} for n, value, low, high in points],
@@ -365,7 +448,26 @@ def _curve() -> dict[str, Any]:
         },
         "target": 0.65,
         "least_data": {"n": 212, "low": 170, "high": 262},
+        "forecast": [
+            {"n": 1000, "factor": 2, "quality": curve_quality(0.842, 0.79, 0.886), "reaches": 1.0},
+            {"n": 2000, "factor": 4, "quality": curve_quality(0.878, 0.81, 0.94), "reaches": 1.0},
+        ],
+        "forecast_reason": None,
+        "advice": advised("reached", (0.998, 1.0, 1.0, 1.0)),
+        "backtest": {"n": 500, "quality": curve_quality(0.771, 0.69, 0.85), "measured": 0.785, "holds": True},
     }
+
+
+def curve_quality(estimate: float, low: float, high: float) -> dict[str, Any]:
+    return quality(estimate, low, high, method="learning curve")
+
+
+def advised(code: str, reaches: tuple[float, ...]) -> dict[str, Any]:
+    chances = [
+        {"n": factor * 500, "factor": factor, "reaches": chance}
+        for factor, chance in zip((1, 2, 4, 10), reaches, strict=True)
+    ]
+    return {"code": code, "chances": chances}
 
 
 def _study(text: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ VOID = {"meta", "br", "link", "img", "input", "hr"}
 LATIN_WORD = re.compile(r"[A-Za-z][A-Za-z-]+")
 # Names and units that Japanese business prose writes in Latin letters, and what is data in these cards.
 ALLOWED = {
-    *("LoRA", "MiB", "GiB", "KiB", "JSON", "IP", "CPU", "scorecard", "json", "Wilson", "BCa", "bootstrap"),
+    *("JPY", "LoRA", "MiB", "GiB", "KiB", "JSON", "IP", "CPU", "scorecard", "json", "Wilson", "BCa", "bootstrap"),
     *(
         "smollm",
         "lora",

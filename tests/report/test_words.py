@@ -42,7 +42,8 @@ RULES = {rule: value for *_, value, rule in ruling.TABLE} | {"nothing_to_judge":
 FAMILIES = {
     *("verdict", "headline", "tile", "cost", "chart", "curve", "level", "risk", "next", "method"),
     *("reference", "short", "metric", "setting", "cut", "check", "concern", "sensitive", "exclusion", "reason", "rule"),
-    *("missing", "interval", "text"),
+    *("missing", "interval", "text", "advice", "backtest", "slice", "shift", "input", "way", "money", "basis"),
+    *("allocation", "lacks", "unusable", "recommend"),
 }
 SAME_IN_BOTH = {"method.lora", "metric.chrf", "short.lora", "measure.quality", "measure.of"}
 

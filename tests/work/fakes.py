@@ -1,7 +1,7 @@
 """A stand-in for the processes of a study: results of the right shape at once, from rules instead of a model.
 
 `FakeTrials` is passed to run_study as `run_trial`. LoRA and full answer nine of ten right, the others half, the base
-nothing; the number that is right grows with the training rows.
+nothing; the number that is right grows with the training rows. Shifted rows are answered by shares of their own.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tsugiki.work.study import Study
 
 PARTS = {"pump": "P", "valve": "V", "bearing": "B", "motor": "M", "sensor": "S", "relay": "R"}
 SKILL = {"lora": 0.9, "full": 0.9, "adapter": 0.5, "hybrid": 0.5}
+UNTRAINED = {"base": 0.0, "k-shot": 0.1}
 MACHINE = {
     "cpu": "one", "cores": 2, "memory_bytes": 8_000_000_000, "accelerator": None, "fingerprint": "sha256:11",
     "packages": {"torch": "2.13.0"},
@@ -65,6 +66,7 @@ class FakeTrials:
     identity: Mapping[str, Any] = field(default_factory=lambda: IDENTITY)
     seconds: float = 10.0
     calibration: Mapping[str, Any] = field(default_factory=dict)
+    on_shift: Mapping[str, float] = field(default_factory=lambda: {**SKILL, "base": 0.0})
 
     def __call__(self, spec: TrialSpec, folder: Path, on_event: Callable[[Mapping[str, Any]], None]) -> None:
         self.ran.append(spec.id)
@@ -74,9 +76,13 @@ class FakeTrials:
         frame = {"machine": MACHINE, "tsugiki": "0.1.0", "wall_seconds": self.seconds}
         write_result(folder, {**result(spec, "done"), **frame, **values})
 
+    def answers(self, name: str, spec: TrialSpec, test: tuple[Example, ...], rows: int = 0) -> dict[str, Any]:
+        """What the method or reference `name` answers to the test items, after training on `rows`."""
+        return answered(test, SKILL[name] * rows / (rows + 10) if name in SKILL else UNTRAINED[name])
+
     def _inspect(self, spec: TrialSpec, folder: Path) -> dict[str, Any]:
         lengths = [[8, 2] for _ in read_examples(folder / spec.train)]
-        return {"identity": dict(self.identity), "dtype": "float32", "lengths": lengths}
+        return {"identity": dict(self.identity), "dtype": "float32", "lengths": lengths, "capacity": 100}
 
     def _calibrate(self, spec: TrialSpec, folder: Path) -> dict[str, Any]:
         unfit = self.calibration.get("does_not_fit", {})
@@ -87,20 +93,29 @@ class FakeTrials:
     def _reference(self, spec: TrialSpec, folder: Path) -> dict[str, Any]:
         test = read_examples(folder / spec.test)
         return {
-            "references": {name: answered(test, share) for name, share in (("base", 0.0), ("k-shot", 0.1))},
+            "references": {name: self.answers(name, spec, test) for name in ("base", "k-shot")},
             "test_digest": digest_file(folder / spec.test),
-            "seconds": {"base": 4.0, "k-shot": 6.0, "retention": 1.0},
+            "seconds": {"base": 4.0, "k-shot": 6.0, "retention": 1.0, **({"shifted": 2.0} if spec.shift else {})},
             "shots": [],
             "general": {"en": 3.0, "ja": 4.0},
+            **self._shifted(spec, folder, "base"),
         }
+
+    def _shifted(self, spec: TrialSpec, folder: Path, name: str) -> dict[str, Any]:
+        if spec.shift is None:
+            return {}
+        answers = answered(read_examples(folder / spec.shift), self.on_shift[name])
+        return {"shifted": {**answers, "digest": digest_file(folder / spec.shift)}}
 
     def _search(self, spec: TrialSpec, folder: Path) -> dict[str, Any]:
         tries = [{"learning_rate": rate, "dev_loss": 1 / (1 + place)} for place, rate in enumerate(spec.learning_rates)]
-        return {"learning_rate": tries[-1]["learning_rate"], "dev_loss": tries[-1]["dev_loss"], "tries": tries}
+        ranks = [{"rank": rank, "dev_loss": 0.3 if rank >= 2 else 0.5} for rank in reversed(spec.ranks)]
+        best = tries[-1]
+        return {"learning_rate": best["learning_rate"], "dev_loss": best["dev_loss"], "tries": tries,
+                "rank_losses": ranks or None}  # fmt: skip
 
     def _train(self, spec: TrialSpec, folder: Path) -> dict[str, Any]:
         test, rows = read_examples(folder / spec.test), len(read_examples(folder / spec.train))
-        skill = SKILL[spec.plan.method] * rows / (rows + 10)
         merged = [] if spec.plan.method == "adapter" else ["merged"]
         return {
             "method": spec.plan.method,
@@ -119,7 +134,8 @@ class FakeTrials:
             "adapter_bytes": 1000,
             "memory": {"train_bytes": 2000, "inference_bytes": 1500, "method": "VmHWM, reset at the start"},
             "answer_seconds": 4.0,
-            **answered(test, skill),
+            **self.answers(spec.plan.method, spec, test, rows),
+            **self._shifted(spec, folder, spec.plan.method),
             **({"general": {"en": 3.01, "ja": 4.01}} if "retention" in spec.measurements else {}),
             **(
                 {

@@ -100,7 +100,18 @@ def test_the_learning_curve_has_every_size_and_a_fit(card: dict[str, Any]):
     assert (curve["method"], [point["n"] for point in curve["points"]]) == ("lora", [15, 30, 60])
     estimates = [point["quality"]["estimate"] for point in curve["points"]]
     assert estimates == sorted(estimates)
-    assert "n^−" in curve["fit"]["formula"] and curve["fit"]["points"][-1]["n"] == 120
+    assert "n^−" in curve["fit"]["formula"] and curve["fit"]["points"][-1]["n"] == 240
+
+
+def test_the_learning_curve_is_forecast_with_advice(card: dict[str, Any], folder: Path):
+    curve = card["learning_curve"]
+    assert [(one["n"], one["factor"]) for one in curve["forecast"]] == [(120, 2), (240, 4)]
+    for one in curve["forecast"]:
+        assert one["quality"]["low"] <= one["quality"]["estimate"] <= one["quality"]["high"]
+        assert 0 <= one["reaches"] <= 1
+    assert curve["advice"]["code"] == "reached"
+    assert curve["advice"]["sentence"] in (folder / "scorecard.html").read_text(encoding="utf-8")
+    assert curve["backtest"] is None  # two sizes below the full one are too few to look back
 
 
 def test_a_study_without_smaller_sizes_has_no_curve(tmp_path: Path):

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsugiki.config import LEARNING_RATES, METHODS
-from tsugiki.work.choose import best_try, chosen_rate, learning_rates
+from tsugiki.work.choose import (
+    best_try,
+    chosen_rank,
+    chosen_rate,
+    learning_rates,
+    ranks_to_try,
+    sufficient_rank,
+)
 
 
 @given(method=st.sampled_from(METHODS), tries=st.integers(1, 8))
@@ -29,5 +36,34 @@ def test_the_best_try_has_the_lowest_loss_that_is_a_number():
 
 
 def test_without_a_search_the_first_of_the_grid_is_taken():
-    assert chosen_rate({"status": "done", "learning_rate": 0.002}, "lora") == 0.002
-    assert chosen_rate({"status": "failed"}, "full") == chosen_rate(None, "full") == LEARNING_RATES["full"][0]
+    rates = (3e-4, 1e-3)
+    assert chosen_rate({"status": "done", "learning_rate": 0.002}, rates) == 0.002
+    assert chosen_rate({"status": "failed"}, rates) == chosen_rate(None, rates) == 3e-4
+
+
+def test_ranks_are_powers_of_two_and_the_largest_itself():
+    assert ranks_to_try(1) == (1,)
+    assert ranks_to_try(32) == (1, 2, 4, 8, 16, 32)
+    assert ranks_to_try(48) == (1, 2, 4, 8, 16, 32, 48)
+
+
+def losses(**by_rank):
+    return [{"rank": int(name[1:]), "dev_loss": loss} for name, loss in by_rank.items()]
+
+
+def test_the_smallest_rank_within_tolerance_suffices():
+    curve = losses(r32=0.3, r16=0.301, r8=0.305, r4=0.32)
+    assert sufficient_rank(curve) == 8
+    assert sufficient_rank(losses(r32=0.3, r16=0.4)) == 32
+    assert sufficient_rank(losses(r32=0.3, r16=math.nan)) == 32
+
+
+def test_the_final_trials_get_twice_what_suffices():
+    def chosen(**by_rank):
+        return chosen_rank({"status": "done", "rank_losses": losses(**by_rank)}, 16)
+
+    assert chosen(r32=0.3, r16=0.301, r8=0.305, r4=0.32) == 16
+    assert chosen(r32=0.3, r16=0.4) == 32, "never more than was seen"
+    assert chosen(r32=0.3, r16=0.3, r8=0.3, r4=0.3, r2=0.3, r1=0.3) == 4
+    assert chosen_rank(None, 16) == chosen_rank({"status": "failed"}, 16) == 16
+    assert chosen_rank({"status": "done", "rank_losses": None}, 8) == 8

@@ -19,14 +19,18 @@ from tsugiki.work.design import (
     search_steps,
     steps_for,
 )
+from tsugiki.work.lessons import Features
+from tsugiki.work.prior import make_prior
 
 COST = Cost(start=6.0, step=0.5, dev_loss=2.0, checkpoint=0.5, answer=6.0, retention=2.0, speed=12.0)
+FEATURES = Features(500, 40.0, 4.0, closed=True, parameters=10**6, base="sha256:aa")
 SAME = Calibration(reference=30.0, methods=dict.fromkeys(METHODS, COST))
 
 
 def schedule(minutes: float, rows: int = 500, calibration: Calibration = SAME, **knobs: object) -> Schedule:
     design = Design(**{"seeds": 3, "curve_sizes": 3, "tries": 3, **knobs})
-    return design_study(design, Recipe(), rows=rows, calibration=calibration, budget_minutes=minutes)
+    prior = make_prior(design, FEATURES, capacity=1000, lessons=())
+    return design_study(design, Recipe(), prior, rows=rows, calibration=calibration, budget_minutes=minutes)
 
 
 def ids(found: Schedule) -> list[str]:

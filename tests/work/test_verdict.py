@@ -8,8 +8,10 @@ import pytest
 
 from tsugiki.config import Criteria
 from tsugiki.measure.stats import Estimate, mean_with_interval
+from tsugiki.work.measured import Measured, Retention
 from tsugiki.work.ruling import REASON_CODES
-from tsugiki.work.verdict import Measured, Retention, StudyNumbers, decide
+from tsugiki.work.shift_finding import ShiftNumbers
+from tsugiki.work.verdict import StudyNumbers, decide
 
 CRITERIA = Criteria(success=0.6, withdraw=0.3, margin_points=5.0, retention_loss=0.1)
 N = 200
@@ -83,6 +85,7 @@ def test_reasons_carry_the_keys_they_promise():
         study(test_digest="sha256:new"), study(0.58, 0.58), study(0.45, 0.45), study(seeds=1, retention={}),
         study(references={"base": None}), study(0.8, 0.8, 0.8), study(retention={"lora": Retention(2.0, 2.4)}),
         study(0.62, 0.64, failed=("full",)), study(0.62, 0.66, n=40),
+        shifted(), shifted(0.3), shifted(0.62, n=40), shifted(0.3, full=0.8), shifted(full=None), shifted(None),
     ]  # fmt: skip
     seen = set()
     for case in cases:
@@ -96,6 +99,78 @@ def test_reasons_carry_the_keys_they_promise():
 def with_scores(values, **changes):
     numbers = study(**changes)
     return replace(numbers, methods={**numbers.methods, "lora": values})
+
+
+def shifted(candidate=0.8, full=0.8, base=0.1, *, n=N, digest="sha256:shift", **changes):
+    """The study above with shifted rows; a share of None was not measured."""
+    found = {
+        name: measured(scores(share, n=n), digest) for name, share in (("lora", candidate), ("full", full)) if share
+    }
+    numbers = ShiftNumbers(found, measured(scores(base, seeds=1, n=n), digest), n, "sha256:shift")
+    return study(shift=numbers, **changes)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "value", "code"),
+    [
+        (shifted(), "adopt", "shift_covered"),
+        (shifted(0.3, 0.3), "conditional", "shift_not_covered"),
+        (shifted(0.3, 0.8), "conditional", "shift_more_than_full"),
+        (shifted(0.7, 0.95), "conditional", "shift_more_than_full"),  # the criterion holds, full loses nothing
+        (shifted(0.6, 0.6), "conditional", "shift_undecided"),
+        (shifted(0.8, None), "conditional", "shift_full_unknown"),
+        (shifted(None), "conditional", "shift_unmeasured"),
+        (shifted(digest="sha256:yesterday"), "conditional", "shift_unmeasured"),
+        (shifted(n=4), "conditional", "shift_unmeasured"),
+        (shifted(failed=("full",)), "conditional", "shift_full_unknown"),
+        (shifted(base=0.9), "adopt", "shift_gain"),
+    ],
+)  # fmt: skip
+def test_shifted_rows(numbers, value, code):
+    found = decide(numbers, CRITERIA)
+    assert (found.value, code in codes(found)) == (value, True), found.reasons
+
+
+def test_a_broken_shift_never_passes():
+    for broken in (math.nan, math.inf):
+        numbers = shifted()
+        lora = numbers.shift.methods["lora"]
+        scores_ = [[broken, *row[1:]] for row in lora.scores]
+        shift = replace(numbers.shift, methods={**numbers.shift.methods, "lora": replace(lora, scores=scores_)})
+        found = decide(replace(numbers, shift=shift), CRITERIA)
+        assert (found.value, "shift_unmeasured" in codes(found)) == ("conditional", True)
+
+
+def test_the_numbers_of_a_shift_are_differences_of_differences():
+    reasons = dict(decide(shifted(0.5, 0.7, 0.3), CRITERIA).reasons)
+    assert reasons["shift_not_covered"]["change"] == pytest.approx(0.5 - 0.8)
+    assert reasons["shift_more_than_full"]["difference"] == pytest.approx((0.5 - 0.8) - (0.7 - 0.8))
+    assert reasons["shift_gain"]["difference"] == pytest.approx((0.5 - 0.8) - (0.3 - 0.1))
+    for code in ("shift_more_than_full", "shift_gain"):
+        assert reasons[code]["low"] < reasons[code]["difference"] < reasons[code]["high"]
+
+
+def test_without_a_shift_nothing_is_said_about_one():
+    assert not [code for code in codes(decide(study(), CRITERIA)) if code.startswith("shift")]
+
+
+def test_between_equals_a_shift_is_called_not_covered_in_at_most_five_percent():
+    """LoRA and full fall alike and stay above the criterion; 60 test rows, 40 shifted ones, three seeds."""
+    rng = np.random.default_rng(2)
+    lenient = Criteria(success=0.3, withdraw=0.1, margin_points=2.0)
+    claims = 0
+    for _ in range(200):
+        sides = []
+        for n, digest, level in ((60, "sha256:test", 4), (40, "sha256:shift", 2)):
+            difficulty = rng.beta(level, 2, n)
+            draws = rng.binomial(1, difficulty, (7, n)).astype(float).tolist()
+            sides.append((measured(draws[:3], digest), measured(draws[3:6], digest), measured(draws[6:], digest)))
+        test, there = sides
+        shift = ShiftNumbers({"lora": there[0], "full": there[1]}, there[2], 40, "sha256:shift")
+        numbers = study(methods={"lora": test[0], "full": test[1]}, references={"base": test[2]}, test_items=60,
+                        examples=240, shift=shift)  # fmt: skip
+        claims += "shift_not_covered" in codes(decide(numbers, lenient))
+    assert claims / 200 <= 0.05
 
 
 GOOD = measured(scores(0.8))

@@ -9,15 +9,21 @@ import typer
 
 from tsugiki.cli.data import AsJson, CompletionColumn, GroupColumn, PromptColumn, Sheet
 from tsugiki.cli.options import From, with_knobs
-from tsugiki.cli.studies import Data, print_json, print_line
-from tsugiki.config import Criteria, Design, MetricName, PlanSpec, Recipe
+from tsugiki.cli.studies import RANK_AUTO, Data, print_json, print_line
+from tsugiki.config import Criteria, Design, MetricName, PlanSpec, Recipe, parse
 
 
-@with_knobs(plan=From(PlanSpec, "Method"), recipe=From(Recipe, "Training"))
+@with_knobs(plan=From(PlanSpec, "Method", leave_out=("method",), defaults=RANK_AUTO), recipe=From(Recipe, "Training"))
 def train(
     data: Data,
     base: Annotated[str, typer.Option("--base", help="hub id, folder, .gguf file, smollm2-135m or gemma3-270m")],
     out: Annotated[Path, typer.Option(help="folder of the adapter; must not exist")],
+    method: Annotated[
+        Literal["lora", "adapter", "hybrid", "full", "auto"],
+        typer.Option(
+            help="auto: tries lora, adapter and hybrid for a third of the steps and takes the simplest good one"
+        ),
+    ] = "lora",
     prompt_column: PromptColumn = None,
     completion_column: CompletionColumn = None,
     group_column: GroupColumn = None,
@@ -41,8 +47,11 @@ def train(
     from tsugiki.work.prepare import DataSpec
 
     spec = DataSpec(data, Columns(prompt_column, completion_column, group_column), sheet)
+    if method != "auto":
+        plan = parse(PlanSpec, {**plan.model_dump(), "method": method}, source="command line")
+    wanted = Adaptation(spec, base, plan, recipe, template, dev_share, try_methods=method == "auto")
     with telling() as emit:
-        found = train_adapter(Adaptation(spec, base, plan, recipe, template, dev_share), out, emit)
+        found = train_adapter(wanted, out, emit)
     if as_json:
         print_json(found)
         return
@@ -50,6 +59,12 @@ def train(
     print_line(f"{found['adapter']}: {found['plan']['describe']} on {found['base']}")
     best = f"best dev loss {training['best_dev_loss']:.3f} at step {training['best_step']}"
     print_line(f"{training['steps']} steps in {training['seconds']:.0f} s, {best}")
+    for one in found["methods"] or ():
+        print_line(f"tried {one['method']:8} {one['reason'] or 'dev loss {:.3f}'.format(one['dev_loss'])}")
+    if rank := found["rank"]:
+        loss = {one["rank"]: one["dev_loss"] for one in rank["losses"]}
+        kept = f"rank {rank['kept']} of {rank['of']} kept: dev loss {loss[rank['kept']]:.3f}"
+        print_line(f"{kept}, and {loss[rank['of']]:.3f} with all of it")
     print_line(f"{found['trainable_share']:.1%} of the parameters, {found['adapter_bytes'] / 1e6:.1f} MB")
 
 

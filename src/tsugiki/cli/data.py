@@ -27,7 +27,12 @@ Data = Annotated[Path, typer.Argument(help="CSV, TSV, XLSX, JSONL, JSON or Parqu
 PromptColumn = Annotated[str | None, typer.Option(help="column with the prompt; guessed if left out")]
 CompletionColumn = Annotated[str | None, typer.Option(help="column with the answer to learn; guessed if left out")]
 GroupColumn = Annotated[str | None, typer.Option(help="rows with the same value here never cross a split")]
-SplitColumn = Annotated[str | None, typer.Option(help="column that says train, dev or test for each row")]
+SplitColumn = Annotated[str | None, typer.Option(help="column that says train, dev, test or shift for each row")]
+TimeColumn = Annotated[str | None, typer.Option(help="column of dates: the oldest rows train, the newest test")]
+SliceColumns = Annotated[
+    list[str] | None,
+    typer.Option("--slice-column", metavar="A,B,..", help="columns by whose values quality is broken down"),
+]
 Sheet = Annotated[str | None, typer.Option(help="sheet of a workbook; the first filled one if left out")]
 BaseName = Annotated[str | None, typer.Option("--base", help="count tokens as this base does")]
 Show = Annotated[int, typer.Option(min=0, help="print this many examples: prompt dim, learned part green")]
@@ -46,6 +51,7 @@ def check(
     completion_column: CompletionColumn = None,
     group_column: GroupColumn = None,
     split_column: SplitColumn = None,
+    time_column: TimeColumn = None,
     sheet: Sheet = None,
     base: BaseName = None,
     show: Show = 0,
@@ -61,12 +67,12 @@ def check(
     if show and base is None:
         raise UsageError("--show prints examples as a base's tokenizer cuts them.", fix="Name the base with --base.")
     columns = Columns(prompt_column, completion_column, group_column)
-    source = read_source(DataSpec(data, columns, sheet, split_column))
+    source = read_source(DataSpec(data, columns, sheet, split_column, time_column))
     table, guess = source.table, source.guess
     tokenizer = _tokenizer(base) if base is not None else None
     count = _counter(tokenizer) if tokenizer is not None else None
     findings = preview(source, Design(), recipe.max_length, count).findings
-    notes = (*table.notes, *((UNCOUNTED,) if tokenizer is None else ()))
+    notes = (*table.notes, *source.suggestions, *((UNCOUNTED,) if tokenizer is None else ()))
     shown = [_masked(tokenizer, example) for example in findings.examples[:show]] if tokenizer is not None else []
     if as_json:
         facts = {"file": table.path.name, "format": table.format, "encoding": table.encoding, "digest": table.digest}

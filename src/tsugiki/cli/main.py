@@ -17,8 +17,11 @@ import typer
 from tsugiki import __version__
 from tsugiki.cli.adapters import evaluate, train
 from tsugiki.cli.data import check
+from tsugiki.cli.money import money, prices
+from tsugiki.cli.portfolio import portfolio
 from tsugiki.cli.slides import slides
-from tsugiki.cli.studies import demo, estimate, poc, scorecard
+from tsugiki.cli.studies import demo, estimate, lessons, poc, scorecard
+from tsugiki.cli.templates import templates
 from tsugiki.errors import TsugikiError
 
 INTERRUPTED, TYPER_INTERRUPTED = 1, 130
@@ -46,7 +49,10 @@ def every_command(
     """Options that need no command."""
 
 
-for command in (demo, check, estimate, poc, scorecard, slides, train, evaluate):
+COMMANDS = (
+    demo, check, estimate, poc, scorecard, slides, lessons, train, evaluate, templates, portfolio, prices, money,
+)  # fmt: skip
+for command in COMMANDS:
     app.command()(command)
 
 

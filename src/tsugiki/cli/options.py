@@ -7,10 +7,11 @@ people see one option per field. Lists are written with commas.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from functools import wraps
-from typing import Annotated, Any, get_origin
+from types import UnionType
+from typing import Annotated, Any, Union, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -28,6 +29,7 @@ class From:
     kind: type[Knobs]
     panel: str
     leave_out: Collection[str] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # of the command, where they differ from the model's
 
 
 def with_knobs(**sources: From) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -53,27 +55,30 @@ def with_knobs(**sources: From) -> Callable[[Callable[..., Any]], Callable[..., 
 
 def _options(source: From) -> list[inspect.Parameter]:
     return [
-        _option(name, field, source.panel)
-        for name, field in source.kind.model_fields.items()
+        _option(name, info, source.panel, source.defaults.get(name, info.default))
+        for name, info in source.kind.model_fields.items()
         if name not in source.leave_out
     ]
 
 
-def _option(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
+def _option(name: str, info: FieldInfo, panel: str, default: Any) -> inspect.Parameter:
     flag = SHORT.get(name, "--" + name.replace("_", "-"))
-    listed = get_origin(field.annotation) is tuple
-    default = ",".join(map(str, field.default)) if listed else field.default
-    names = f"{flag}/--no-{flag[2:]}" if field.annotation is bool else flag
-    option = typer.Option(names, help=field.description, rich_help_panel=panel, metavar="A,B,.." if listed else None)
-    kind = str if listed else field.annotation
+    listed, either = get_origin(info.annotation) is tuple, get_origin(info.annotation) in (Union, UnionType)
+    default = ",".join(map(str, default)) if listed else str(default) if either else default
+    names = f"{flag}/--no-{flag[2:]}" if info.annotation is bool else flag
+    metavar = "A,B,.." if listed else "N|auto" if either else None
+    option = typer.Option(names, help=info.description, rich_help_panel=panel, metavar=metavar)
+    kind = str if listed or either else info.annotation
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 
 def _build(source: From, given: dict[str, Any], options: list[inspect.Parameter]) -> Knobs:
     values = {option.name: given[option.name] for option in options}
-    for name, field in source.kind.model_fields.items():
-        if name in values and get_origin(field.annotation) is tuple:
+    for name, info in source.kind.model_fields.items():
+        if name in values and get_origin(info.annotation) is tuple:
             values[name] = tuple(part.strip() for part in values[name].split(",") if part.strip())
+        elif name in values and get_origin(info.annotation) in (Union, UnionType):
+            values[name] = int(values[name]) if values[name].lstrip("-").isdecimal() else values[name]
     try:
         return parse(source.kind, values, source="command line")
     except UsageError as error:

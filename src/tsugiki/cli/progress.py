@@ -144,6 +144,7 @@ SENTENCES: Mapping[str, Callable[[Event], str]] = {
     "reading": lambda event: str(event["sentence"]),
     "schedule": _schedule,
     "trial_started": lambda event: f"{_place(event)}, about {duration(event['seconds'])}",
+    "spare_started": lambda event: f"Time is left: {event['trial']}, about {duration(event['seconds'])}",
     "trial_ended": _trial_ended,
     "trial_kept": lambda event: f"{_place(event)} was done before",
     "phase": lambda event: f"{event.get('trial', '')} {event['phase']}".strip(),

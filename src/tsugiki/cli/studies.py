@@ -10,10 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tsugiki.cli.data import AsJson, CompletionColumn, GroupColumn, PromptColumn, Sheet, SplitColumn, plain
+from tsugiki.cli.data import (
+    AsJson,
+    CompletionColumn,
+    GroupColumn,
+    PromptColumn,
+    Sheet,
+    SliceColumns,
+    SplitColumn,
+    TimeColumn,
+    plain,
+)
 from tsugiki.cli.options import From, with_knobs
 from tsugiki.cli.slides import SlidesFile, slides_wanted, slides_written
-from tsugiki.config import Design, Intake, LanguageName, PlanSpec, Recipe
+from tsugiki.config import Design, Intake, KindName, LanguageName, PlanSpec, Recipe
 from tsugiki.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +31,7 @@ if TYPE_CHECKING:
     from tsugiki.work.study import Study
 
 UNDECIDABLE = 3  # exit status
+RANK_AUTO = {"rank": "auto"}
 DECIDED_BY_STUDY = ("learning_rate", "max_steps", "seed")
 
 DATA_HELP = "CSV, TSV, XLSX, JSONL, JSON or Parquet file"
@@ -31,17 +42,26 @@ Out = Annotated[Path | None, typer.Option(help="folder of the study; the same fo
 IntakeFile = Annotated[Path | None, typer.Option("--intake", help="YAML file with purpose, criteria, owner, reviewer")]
 WriteIntake = Annotated[Path | None, typer.Option(help="write an intake file to fill in, and stop")]
 Language = Annotated[LanguageName | None, typer.Option(help="language of the file that --write-intake writes")]
+KindOfWork = Annotated[
+    KindName | None, typer.Option("--kind", help="kind of work that --write-intake writes for (tsugiki templates)")
+]
 TemplateName = Annotated[
     Literal["auto", "plain", "chat"],
     typer.Option(help="show prompts as they are, or as the base's chat; auto: chats only"),
 ]
-PriceFile = Annotated[Path | None, typer.Option(help="YAML file with the price of a machine hour")]
+PriceFile = Annotated[Path | None, typer.Option(help="YAML file with prices and business case; see tsugiki prices")]
+LearnFrom = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True, file_okay=False, help="folder of earlier studies to learn from; else the one around --out"
+    ),
+]
 Folder = Annotated[Path, typer.Argument(help="folder of a study", show_default=False)]
 
 
 @with_knobs(
     design=From(Design, "Design"),
-    plan=From(PlanSpec, "Methods", leave_out=("method",)),
+    plan=From(PlanSpec, "Methods", leave_out=("method",), defaults=RANK_AUTO),
     recipe=From(Recipe, "Training", leave_out=DECIDED_BY_STUDY),
 )
 def poc(
@@ -51,13 +71,17 @@ def poc(
     intake: IntakeFile = None,
     write_intake: WriteIntake = None,
     language: Language = None,
+    kind: KindOfWork = None,
     prompt_column: PromptColumn = None,
     completion_column: CompletionColumn = None,
     group_column: GroupColumn = None,
     split_column: SplitColumn = None,
+    time_column: TimeColumn = None,
+    slice_column: SliceColumns = None,
     sheet: Sheet = None,
     template: TemplateName = "auto",
     prices: PriceFile = None,
+    learn_from: LearnFrom = None,
     slides: SlidesFile = None,
     as_json: AsJson = False,
     *,
@@ -66,12 +90,13 @@ def poc(
     recipe: Recipe,
 ) -> int:
     """The main job: a study of your data on a base, a verdict, a scorecard. Run it again to resume."""
-    from tsugiki.work.intake import starter
-
     if write_intake is not None:
-        return _write_starter(write_intake, starter(language or "en"))
+        text = _starter(language or "en", kind)
+        return write_starter(write_intake, text, option="--write-intake", used_with="--intake")
     if language is not None:
         raise UsageError("--language belongs to --write-intake.", fix="Set the language in the intake file.")
+    if kind is not None:
+        raise UsageError("--kind belongs to --write-intake.", fix="Set metric and margins in the intake file.")
     if data is None or base is None or out is None:
         missing = [name for name, value in (("DATA", data), ("--base", base), ("--out", out)) if value is None]
         raise UsageError(
@@ -79,12 +104,13 @@ def poc(
             fix="For example: tsugiki poc data.csv --base smollm2-135m --out study.",
         )
     from tsugiki.data.shapes import Columns
-    from tsugiki.measure.cost import read_prices
     from tsugiki.work.prepare import DataSpec
+    from tsugiki.work.price_table import read_prices
     from tsugiki.work.study import Study
 
     slides_wanted(slides, out)
-    spec = DataSpec(data, Columns(prompt_column, completion_column, group_column), sheet, split_column)
+    columns, slices = Columns(prompt_column, completion_column, group_column), tuple(slice_column or ())
+    spec = DataSpec(data, columns, sheet, split_column, time_column, slices)
     study = Study(
         data=spec,
         base=base,
@@ -94,6 +120,7 @@ def poc(
         recipe=recipe,
         template=template,
         prices=None if prices is None else read_prices(prices),
+        learn_from=learn_from or out.resolve().parent,
     )
     return _run(study, out, slides, as_json=as_json)
 
@@ -121,9 +148,41 @@ def scorecard(folder: Folder, slides: SlidesFile = None, as_json: AsJson = False
     return _show(folder, card, as_json=as_json)
 
 
+def lessons(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="folder of studies", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """What earlier studies have taught, and how well each would have been foretold by the others."""
+    from dataclasses import asdict
+
+    from tsugiki.work.lessons import read_lessons
+    from tsugiki.work.prior import held_out
+
+    found = read_lessons(folder)
+    judged = held_out(found)
+    if as_json:
+        print_json({"lessons": [asdict(lesson) for lesson in found], "held_out": judged})
+        return
+    for lesson in found:
+        rank = "" if lesson.rank is None else f", rank {lesson.rank} of {lesson.largest_rank} sufficed"
+        print_line(f"{plain(lesson.folder)}: {lesson.features.rows} training rows{rank}")
+        for one in judged:
+            if one["study"] == lesson.folder:
+                print_line(f"  {one['method']:8} best rate {one['best']:g}; {_foretold(one)}")
+    if not found:
+        print_line(f"No study in {folder} has searched a rate or a rank yet.")
+
+
+def _foretold(one: Mapping[str, Any]) -> str:
+    if not one["from"]:
+        return "no other study is near enough to say"
+    lost = "a rate not tried here" if one["learned"] is None else f"{one['learned']:.3f} nats worse"
+    return f"{one['from']} others suggest {one['suggested']:g} ({lost})"
+
+
 @with_knobs(
     design=From(Design, "Design", leave_out=("seeds", "curve_sizes", "tries", "budget_minutes", "shots")),
-    plan=From(PlanSpec, "Methods", leave_out=("method",)),
+    plan=From(PlanSpec, "Methods", leave_out=("method",), defaults=RANK_AUTO),
     recipe=From(
         Recipe,
         "Training",
@@ -138,6 +197,7 @@ def estimate(
     completion_column: CompletionColumn = None,
     group_column: GroupColumn = None,
     split_column: SplitColumn = None,
+    time_column: TimeColumn = None,
     sheet: Sheet = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="take a few training steps per method: minutes, and memory as it is here")
@@ -154,7 +214,7 @@ def estimate(
     from tsugiki.work.outlook import estimate_study, measured
     from tsugiki.work.prepare import DataSpec
 
-    spec = DataSpec(data, Columns(prompt_column, completion_column, group_column), sheet, split_column)
+    spec = DataSpec(data, Columns(prompt_column, completion_column, group_column), sheet, split_column, time_column)
     found = estimate_study(spec, base, design, plan, recipe)
     if measure:
         with telling() as on_event:
@@ -243,12 +303,23 @@ def _intake(path: Path | None, out: Path, data: DataSpec, base: str) -> Intake:
     )
 
 
-def _write_starter(path: Path, text: str) -> int:
+def _starter(language: LanguageName, kind: KindName | None) -> str:
+    if kind is None:
+        from tsugiki.work.intake import starter
+
+        return starter(language)
+    from tsugiki.work.papers import kind_starter
+
+    return kind_starter(kind, language)
+
+
+def write_starter(path: Path, text: str, *, option: str, used_with: str) -> int:
+    """A file for a person to fill in; never over one that is there."""
     from tsugiki.files import make_folder, write_text
 
     if path.exists():
         raise UsageError(f"{path} exists already.", fix="Name another file, or delete it.")
-    make_folder(path.parent, "--write-intake")
+    make_folder(path.parent, option)
     write_text(path, text)
-    sys.stderr.write(f"Fill in {path}, then pass it with --intake.\n")
+    sys.stderr.write(f"Fill in {path}, then pass it with {used_with}.\n")
     return 0

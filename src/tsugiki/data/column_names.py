@@ -38,3 +38,7 @@ SHAREGPT_NAMES = ("conversations", "conversation")
 ALPACA_PROMPTS = ("instruction", "指示")
 ALPACA_INPUTS = ("input", "context", "入力")
 ALPACA_OUTPUTS = ("output", "response", "出力", "応答")
+# Where a row comes from: slices of the test rows, never a part of a prompt.
+SOURCE_NAMES = frozenset(
+    "source origin dataset site plant department 出典 出所 情報源 データ元 取得元 拠点 工場 部署 部門".split()  # noqa: SIM905
+)

@@ -7,6 +7,9 @@ nor the platform nor a library's random numbers matter. Groups are lined up by t
 stretch of the line holds each label in its share. The test part is the head of the line, then dev, then train; a group
 too large for what is left of a part is passed over and goes to a later part. A label with a single group comes last:
 it can be learned, but not tested. Subsets of the training part are heads of such a line too, which nests them.
+
+A split of the user's own may have a fourth part, the shifted rows: from another plant, a later year, another source. It
+is tested beside the test part, and nothing is learned or chosen from it. time_split.py draws by time instead.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from tsugiki.data.keys import Links, text_key
 from tsugiki.data.rows import NAMED_ROWS, counted, shown
@@ -36,7 +40,20 @@ PART_NAMES = {
     "eval": "test",
     "評価": "test",
     "テスト": "test",
+    "shift": "shift",
+    "shifted": "shift",
+    "シフト": "shift",
+    "変化後": "shift",
 }
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Where a split by time was cut; `older`: rows of dev and test that are no newer than the newest of train."""
+
+    dev_from: datetime
+    test_from: datetime
+    older: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -46,6 +63,9 @@ class Splits:
     test: tuple[Example, ...]
     train_groups: tuple[int, ...]  # one per training example, for nested_subsets
     crossing: tuple[int, ...] = ()  # test rows that are nearly equal to rows of other parts, where the user split
+    shift: tuple[Example, ...] = ()  # the shifted rows, where the user's split has any
+    shift_crossing: tuple[int, ...] = ()  # those of them that are nearly equal to rows of train or dev
+    timeline: Timeline | None = None  # of a split by time
 
 
 @dataclass(frozen=True)
@@ -66,12 +86,7 @@ def split(
 ) -> Splits:
     """Use every example; the parts come as close to their shares as whole groups allow. A share of 0 is no part."""
     count = len(examples)
-    if count < FEWEST_ROWS:
-        raise DataError(
-            f"There {'is' if count == 1 else 'are'} {counted(count, 'usable example')}, at least {FEWEST_ROWS} are "
-            "needed to train and to test.",
-            fix=f"Add at least {counted(FEWEST_ROWS - count, 'row')}, or repair the excluded ones.",
-        )
+    refuse_few(count)
     line = _line(examples, groups, seed=seed, closed=closed, single_last=True)
     shares = {"test": test_share, "dev": dev_share}
     wanted = {name: max(1, round(share * count)) if share else 0 for name, share in shares.items()}
@@ -83,10 +98,21 @@ def split(
     parts["train"] = [place for group in line for place in group]
     if 2 * len(parts["train"]) < count - sum(wanted.values()):
         raise _too_lumpy(groups, "train", count - sum(wanted.values()), len(parts["train"]))
-    return _proven(examples, groups, parts)
+    return proven(examples, groups, parts)
 
 
-def given_splits(train: Sequence[Example], dev: Sequence[Example], test: Sequence[Example]) -> Splits:
+def refuse_few(count: int) -> None:
+    if count < FEWEST_ROWS:
+        raise DataError(
+            f"There {'is' if count == 1 else 'are'} {counted(count, 'usable example')}, at least {FEWEST_ROWS} are "
+            "needed to train and to test.",
+            fix=f"Add at least {counted(FEWEST_ROWS - count, 'row')}, or repair the excluded ones.",
+        )
+
+
+def given_splits(
+    train: Sequence[Example], dev: Sequence[Example], test: Sequence[Example], shift: Sequence[Example] = ()
+) -> Splits:
     """Parts that the user made (separate files, or a split column): taken as they are, unless they leak."""
     for name, part in (("train", train), ("dev", dev), ("test", test)):
         if not part:
@@ -95,6 +121,8 @@ def given_splits(train: Sequence[Example], dev: Sequence[Example], test: Sequenc
         (("train", "test"), train, test),
         (("dev", "test"), dev, test),
         (("train", "dev"), train, dev),
+        (("train", "shift"), train, shift),
+        (("dev", "shift"), dev, shift),
     ):
         leaks = leakage(first, second)
         if leaks:
@@ -105,7 +133,7 @@ def given_splits(train: Sequence[Example], dev: Sequence[Example], test: Sequenc
                 f"{', '.join(pairs[:NAMED_ROWS])}{more}.",
                 fix=f"Remove these rows from {names[0]} or from {names[1]}.",
             )
-    return Splits(tuple(train), tuple(dev), tuple(test), _plain_groups(train))
+    return Splits(tuple(train), tuple(dev), tuple(test), _plain_groups(train), shift=tuple(shift))
 
 
 def split_by_column(examples: Sequence[Example], groups: Sequence[int], parts: Mapping[int, object]) -> Splits:
@@ -113,7 +141,7 @@ def split_by_column(examples: Sequence[Example], groups: Sequence[int], parts: M
 
     Equal prompts on both sides are refused; groups of similar ones that cross are the user's choice, and are named.
     """
-    chosen: dict[str, list[Example]] = {"train": [], "dev": [], "test": []}
+    chosen: dict[str, list[Example]] = {"train": [], "dev": [], "test": [], "shift": []}
     for example in examples:
         cell = parts.get(example.row)
         name = PART_NAMES.get(text_key(cell).casefold()) if isinstance(cell, str) else None
@@ -123,11 +151,13 @@ def split_by_column(examples: Sequence[Example], groups: Sequence[int], parts: M
                 f"Row {example.row} says {value} in the split column.", fix=f"Use one of: {', '.join(PART_NAMES)}."
             )
         chosen[name].append(example)
-    found = given_splits(chosen["train"], chosen["dev"], chosen["test"])
+    found = given_splits(chosen["train"], chosen["dev"], chosen["test"], chosen["shift"])
     group_of = {example.row: group for example, group in zip(examples, groups, strict=True)}
     learned = {group_of[example.row] for example in (*found.train, *found.dev)}
-    crossing = tuple(example.row for example in found.test if group_of[example.row] in learned)
-    return replace(found, crossing=crossing)
+    crossing, shift_crossing = (
+        tuple(example.row for example in part if group_of[example.row] in learned) for part in (found.test, found.shift)
+    )
+    return replace(found, crossing=crossing, shift_crossing=shift_crossing)
 
 
 def nested_subsets(
@@ -227,7 +257,7 @@ def _too_lumpy(groups: Sequence[int], name: str, target: int, got: int) -> DataE
     )
 
 
-def _proven(examples: Sequence[Example], groups: Sequence[int], parts: Mapping[str, Sequence[int]]) -> Splits:
+def proven(examples: Sequence[Example], groups: Sequence[int], parts: Mapping[str, Sequence[int]]) -> Splits:
     """Build the parts in file order and prove that nothing crosses; a crossing would be our own bug."""
     owner: dict[int, str] = {}
     for name, places in parts.items():

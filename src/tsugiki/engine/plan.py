@@ -115,6 +115,8 @@ def make_plan(model: nn.Module, spec: PlanSpec) -> Plan:
 
 
 def _low_rank(spec: PlanSpec) -> LowRank:
+    if isinstance(spec.rank, str):
+        raise PlanError("rank is still 'auto'.", fix="Choose it first (work/choose.chosen_rank), then make the plan.")
     scale = spec.alpha / (math.sqrt(spec.rank) if spec.rslora else spec.rank)
     return LowRank(rank=spec.rank, scale=scale, dropout=spec.dropout, dora=spec.dora)
 

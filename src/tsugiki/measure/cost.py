@@ -1,49 +1,54 @@
-"""What machine time costs, from a small dated price table that the user owns.
+"""What machine time costs in each way of paying for it.
 
-Called by work/. There are no built-in prices, and nothing is looked up on a network.
+Called by roi.py and work/. An hour of a bought machine is its purchase spread over the hours in which it will be used,
+and the power of that hour; an hour of a reserved one is its month spread over the hours used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
-import yaml
-from pydantic import Field
-
-from tsugiki.config import Knobs, parse
-from tsugiki.errors import UsageError
+from tsugiki.measure.prices import Amount, OnPremises, Paid, Prices, Reserved, Way
 
 Machine = Literal["cpu", "gpu"]
 
-
-class Prices(Knobs):
-    """The table; a YAML file with these keys replaces it whole."""
-
-    currency: str = Field(min_length=1, max_length=8, description="currency of all prices, such as JPY")
-    date: str = Field(pattern=r"^\d{4}-\d{2}(-\d{2})?$", description="month or day the prices are from")
-    source: str = Field(min_length=1, max_length=200, description="a quotation, a price list, an assumption")
-    cpu_hour: float | None = Field(None, ge=0, description="price of one hour of the machine without accelerator")
-    gpu_hour: float | None = Field(None, ge=0, description="price of one hour of the machine with one accelerator")
+HOURS_PER_YEAR = 8766.0  # 365.25 days
+HOURS_PER_MONTH = HOURS_PER_YEAR / 12
 
 
-def read_prices(path: Path) -> Prices:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise UsageError(f"There is no price table {path}.", fix="Check the path, or leave it out.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(
-            f"The price table {path} cannot be read: {str(error).splitlines()[0]}.",
-            fix="It must be a YAML file in UTF-8.",
-        ) from None
-    if not isinstance(values, Mapping):
-        raise UsageError(f"The price table {path} holds no keys.", fix=f"Write {', '.join(Prices.model_fields)}.")
-    return parse(Prices, {**values, "date": str(values.get("date", ""))}, source=str(path))
+@dataclass(frozen=True)
+class Rate:
+    """One way of paying for one machine, in the currency of the table."""
+
+    way: Way
+    hour: float  # of use
+    month: float  # in which the machine is kept on, for one thing alone
 
 
-def cost_of(seconds: float, *, machine: Machine, prices: Prices) -> float | None:
-    """Of this much time on one machine, in the currency of the table; None where the machine has no price."""
-    price = prices.gpu_hour if machine == "gpu" else prices.cpu_hour
-    return None if price is None else seconds / 3600 * price
+def rates(prices: Prices, machine: Machine) -> list[Rate]:
+    """The ways that the table has a price for."""
+    found = []
+    hour: Amount | None = getattr(prices, f"{machine}_hour")
+    reserved: Reserved | None = getattr(prices, f"{machine}_reserved")
+    bought: OnPremises | None = getattr(prices, f"{machine}_on_premises")
+    if hour is not None:
+        found.append(Rate("hour", hour.value, hour.value * HOURS_PER_MONTH))
+    if reserved is not None:
+        found.append(Rate("reserved", reserved.month.value / reserved.hours.value, reserved.month.value))
+    if bought is not None:
+        year, power = bought.purchase.value / bought.years.value, bought.power_kw.value * bought.kwh.value
+        used = HOURS_PER_YEAR * bought.utilisation.value
+        found.append(Rate("on_premises", year / used + power, year / 12 + power * HOURS_PER_MONTH))
+    return found
+
+
+def rate_for(prices: Prices, machine: Machine, paid: Paid, *, kept_on: bool = False) -> Rate | None:
+    """The rate of that way; the cheapest of an hour of use, or of a month kept on. None where the table has none."""
+    found = [rate for rate in rates(prices, machine) if paid in ("cheapest", rate.way)]
+    return min(found, key=lambda rate: rate.month if kept_on else rate.hour, default=None)
+
+
+def cost_of(seconds: float, rate: Rate | None) -> float | None:
+    """Of this much machine time; None where it has no price."""
+    return None if rate is None else seconds / 3600 * rate.hour

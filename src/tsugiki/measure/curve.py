@@ -1,11 +1,11 @@
-"""How quality grows with the number of examples, and how many would reach a target.
+"""How quality grows with the number of examples, how many would reach a target, and what more of them would give.
 
-Called by work/ with the measured points of one method; report/ draws what `as_json` gives. The curve is
-error = a + b n^-c with a, b >= 0 (a floor that no data removes, and a power law above it), fitted by weighted least
-squares. Its uncertainty comes from refitting redrawn points: each moves within its own interval, which contains items
-and seeds, and the part that comes from the test items moves all sizes together, since all answer the same items. It
-never reaches further than EXTRAPOLATION times the largest size that was trained, and says None with a reason where the
-points cannot tell.
+Called by work/ with the measured points of one method; report/ draws what `as_json` gives. The curve is not one formula
+but all those that agree with the points (curve_shapes.py): power laws error = a + b n^-c, curves that rise late, curves
+that saturate, and the flat line. What the points are known up to contains items and seeds; the part that comes from
+the test items moves all sizes together, since all answer the same items. Intervals are of the true quality, the mean
+over all items and seeds of this kind; one new measurement scatters more. It never reaches further than EXTRAPOLATION
+times the largest size that was trained, and says None with a reason where the points cannot tell.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from tsugiki.measure.curve_shapes import FAMILIES, Curves, best_power_law, draw_curves
 from tsugiki.measure.intervals import number_groups, spread
 from tsugiki.measure.stats import Estimate, Groups, Scores
 
 FEWEST_SIZES = 3
 EXTRAPOLATION = 10
-REDRAWS = 1000
-EXPONENTS = np.geomspace(0.05, 3.0, 60)
+FACTORS = (2, 4)  # of the present training data, for which a forecast is made
+OWN = 0.01  # of each point's variance, never shared with another: equal answers at two sizes stay invertible
+METHOD = "learning curve"  # stands beside a forecast as "Wilson" beside a measured quality
+LIKELY, UNLIKELY = 0.8, 0.2  # chances from which on more data is advised, or advised against
 
 Floats = NDArray[np.float64]
 
@@ -38,22 +41,6 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Fit:
-    """error(n) = floor + scale * n ** -exponent, and the same three for every redraw."""
-
-    floor: float
-    scale: float
-    exponent: float
-    redraws: Floats  # (redraw, 3)
-
-    def quality_at(self, n: float, *, confidence: float) -> tuple[float, float, float]:
-        """(value, low, high) on the curve."""
-        drawn = 1 - self.redraws[:, 0] - self.redraws[:, 1] * n ** -self.redraws[:, 2]
-        low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-        return 1 - self.floor - self.scale * n**-self.exponent, float(low), float(high)
-
-
-@dataclass(frozen=True)
 class LeastData:
     n: int
     low: int
@@ -61,24 +48,82 @@ class LeastData:
 
 
 @dataclass(frozen=True)
+class Forecast:
+    """`reaches`: the chance that the true quality at `n` examples is at or above the target."""
+
+    n: int
+    factor: float
+    quality: Estimate
+    reaches: float
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """What the smaller sizes alone would have forecast for the largest one, beside what was measured there.
+
+    The interval is that of the measurement: it contains its noise, less the luck of the test items, which is shared.
+    """
+
+    forecast: Estimate
+    measured: float
+
+    @property
+    def holds(self) -> bool:
+        return self.forecast.low <= self.measured <= self.forecast.high
+
+
+@dataclass(frozen=True)
 class Curve:
     method: str
     points: tuple[Point, ...]
-    fit: Fit | None
-    reason: str | None  # why there is no fit
+    drawn: Curves | None
+    reason: str | None  # why nothing is drawn
+    covariance: Floats  # (point, point) of the measured qualities
+    seed: int
+
+    @property
+    def furthest(self) -> int:
+        return EXTRAPOLATION * self.points[-1].n
+
+    def quality_at(self, n: float, *, confidence: float) -> tuple[float, float, float]:
+        """(value, low, high) of the true quality at `n` examples; the value is the median of the curves."""
+        assert self.drawn is not None, f"no curve: {self.reason}"
+        assert n <= self.furthest, f"{n} examples are more than {EXTRAPOLATION} times the largest size"
+        found = _estimate(self, self.drawn.at(np.array([float(n)]))[:, 0], confidence)
+        return found.value, found.low, found.high
 
     def as_json(self, metric: str, target: float, *, confidence: float) -> dict[str, Any]:
         """The contract's "learning_curve", with the reason where fit or least data is null."""
         least, reason = least_data(self, target, confidence=confidence)
-        fit = self.fit and {"floor": self.fit.floor, "scale": self.fit.scale, "exponent": self.fit.exponent}
+        forecasts, check = forecast(self, target, confidence=confidence), backtest(self, confidence=confidence)
         return {
             "method": self.method,
             "points": [{"n": point.n, "quality": point.quality.as_json(metric)} for point in self.points],
-            "fit": fit,
+            "fit": self._fit_json(),
             "target": target,
             "least_data": least and {"n": least.n, "low": least.low, "high": least.high},
             "reason": reason,
-        }
+            "forecast": forecasts
+            and [
+                {"n": one.n, "factor": one.factor, "quality": one.quality.as_json(metric), "reaches": one.reaches}
+                for one in forecasts
+            ],
+            "forecast_reason": None if forecasts else self.reason,
+            "advice": advice(self, target),
+            "backtest": check
+            and {"n": self.points[-1].n, "quality": check.forecast.as_json(metric), "measured": check.measured,
+                 "holds": check.holds},
+        }  # fmt: skip
+
+    def _fit_json(self) -> dict[str, Any] | None:
+        """How much each family of curves counts, and the power law that fits best; the latter null where none rises."""
+        if self.drawn is None:
+            return None
+        sizes = np.array([point.n for point in self.points], dtype=np.float64)
+        values = np.array([point.quality.value for point in self.points])
+        law = best_power_law(sizes, values, self.covariance) or (None, None, None)
+        shares = {name: self.drawn.share(kind) for kind, name in enumerate(FAMILIES)}
+        return {"shares": shares, **dict(zip(("floor", "scale", "exponent"), law, strict=True))}
 
 
 def fit_curve(
@@ -86,38 +131,12 @@ def fit_curve(
 ) -> Curve:
     """`confidence` is that of the points' intervals; `groups` are those of the test items."""
     ordered = tuple(sorted(points, key=lambda point: point.n))
+    covariance = _covariance(ordered, confidence, groups)
+    if len({point.n for point in ordered}) < FEWEST_SIZES:
+        return Curve(method, ordered, None, "too_few_sizes", covariance, seed)
     sizes = np.array([point.n for point in ordered], dtype=np.float64)
-    if len(set(sizes)) < FEWEST_SIZES:
-        return Curve(method, ordered, None, "too_few_sizes")
-    errors = np.array([1 - point.quality.value for point in ordered])
-    reach = 2 * float(stats.norm.isf((1 - confidence) / 2))
-    spreads = np.array([max(point.quality.high - point.quality.low, 1e-6) / reach for point in ordered])
-    redrawn = np.clip(errors + spreads * _deviates(ordered, groups, seed), 0, 1)
-    fits = _fit_all(sizes, np.vstack([errors, redrawn]), 1 / spreads**2)
-    floor, scale, exponent = map(float, fits[0])
-    return Curve(method, ordered, Fit(floor, scale, exponent, fits[1:]), None)
-
-
-def _deviates(points: Sequence[Point], groups: Groups, seed: int) -> Floats:
-    """(redraw, point) of standard deviates: what the test items contribute is drawn for all points at once."""
-    rng = np.random.default_rng(seed)
-    alone = rng.standard_normal((REDRAWS, len(points)))
-    tables = [np.asarray(point.scores, dtype=np.float64) for point in points if point.scores is not None]
-    if len(tables) < len(points):
-        return alone
-    clusters = number_groups(groups, tables[0].shape[1])
-    count = int(clusters.max()) + 1
-    drawn = rng.multinomial(count, np.full(count, 1 / count), REDRAWS)  # how often each item or group is drawn
-    sizes = drawn @ np.bincount(clusters, minlength=count)
-    for place, table in enumerate(tables):
-        items = table.mean(axis=0)
-        sampling = spread(items, clusters, (table,))
-        if sampling.items == 0:
-            continue
-        means = drawn @ np.bincount(clusters, items - items.mean(), count) / sizes
-        share = sampling.items / sampling.total
-        alone[:, place] = np.sqrt(share) * -means / means.std() + np.sqrt(1 - share) * alone[:, place]
-    return alone
+    values = np.array([point.quality.value for point in ordered])
+    return Curve(method, ordered, draw_curves(sizes, values, covariance, seed=seed), None, covariance, seed)
 
 
 def least_data(curve: Curve, target: float, *, confidence: float) -> tuple[LeastData | None, str | None]:
@@ -126,54 +145,112 @@ def least_data(curve: Curve, target: float, *, confidence: float) -> tuple[Least
     Reasons: too_few_sizes, no_gain_from_data (the points do not rise), out_of_reach (surely more than EXTRAPOLATION
     times the largest size), cannot_tell (perhaps within that, perhaps not).
     """
-    if curve.fit is None:
+    if curve.drawn is None:
         return None, curve.reason
-    smallest, largest = curve.points[0].n, EXTRAPOLATION * curve.points[-1].n
-    best = _first_size(np.array([[curve.fit.floor, curve.fit.scale, curve.fit.exponent]]), target, smallest)[0]
-    if best > smallest and curve.fit.scale == 0:
-        return None, "no_gain_from_data"
-    drawn = _first_size(curve.fit.redraws, target, smallest)
+    needed = curve.drawn.first_size(target, curve.points[0].n)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail], method="inverted_cdf")  # no arithmetic with infinity
-    if low > largest:
+    low, best, high = np.quantile(needed, [tail, 0.5, 1 - tail], method="inverted_cdf")  # no arithmetic with infinity
+    if best > curve.points[0].n and _slope(curve) <= 0:
+        return None, "no_gain_from_data"
+    if low > curve.furthest:
         return None, "out_of_reach"
-    if max(best, high) > largest:
+    if high > curve.furthest:
         return None, "cannot_tell"
-    return LeastData(math.ceil(best), math.floor(min(low, best)), math.ceil(max(high, best))), None
+    return LeastData(math.ceil(best), math.floor(low), math.ceil(high)), None
 
 
-def _first_size(fits: Floats, target: float, smallest: int) -> Floats:
-    """Size at which each fit reaches the target; never below the smallest size measured, infinite if it never does."""
-    room = (1 - target) - fits[:, 0]
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        size = np.where(room > 0, (fits[:, 1] / np.where(room > 0, room, 1)) ** (1 / fits[:, 2]), np.inf)
-    size = np.where((fits[:, 1] == 0) & (room >= 0), smallest, size)
-    return np.maximum(size, smallest)
+def forecast(curve: Curve, target: float, *, confidence: float) -> tuple[Forecast, ...] | None:
+    """What FACTORS times the present training data would give; None, for the curve's reason, without a curve."""
+    if curve.drawn is None:
+        return None
+    found = []
+    for factor in FACTORS:
+        n = factor * curve.points[-1].n
+        quality = _estimate(curve, curve.drawn.at(np.array([float(n)]))[:, 0], confidence)
+        found.append(Forecast(n, factor, quality, _chance(curve, n, target)))
+    return tuple(found)
 
 
-def _fit_all(sizes: Floats, errors: Floats, weights: Floats) -> Floats:
-    """(rows of errors, 3): for each exponent the best floor and scale >= 0 in closed form, then the best exponent.
+def advice(curve: Curve, target: float) -> dict[str, Any] | None:
+    """Whether to invest in more data, as a code with what it stands on; None without a curve.
 
-    Two non-negative coefficients: either both are positive in the free solution, or the better of the two edges.
+    reached   the target is reached with the present data, with a chance of LIKELY or more
+    collect   it is with FACTORS[0] times as much
+    stages    it may be: collect FACTORS[0] times as much, then decide again
+    unlikely  even at EXTRAPOLATION times as much the chance is below UNLIKELY
     """
-    best = np.full((len(errors), 3), np.nan)
-    least = np.full(len(errors), np.inf)
-    for exponent in EXPONENTS:
-        power = sizes**-exponent
-        for floor, scale in _candidates(power, errors, weights):
-            loss = ((errors - floor[:, None] - scale[:, None] * power) ** 2 * weights).sum(axis=1)
-            better = (floor >= 0) & (scale >= 0) & (loss < least - 1e-12)
-            least = np.where(better, loss, least)
-            best[better] = np.stack([floor, scale, np.full(len(errors), exponent)], axis=1)[better]
-    return best
+    if curve.drawn is None:
+        return None
+    present = curve.points[-1].n
+    factors = (1, *FACTORS, EXTRAPOLATION)
+    chances = [{"n": factor * present, "factor": factor, "reaches": _chance(curve, factor * present, target)}
+               for factor in factors]  # fmt: skip
+    now, next_stage, last = chances[0]["reaches"], chances[1]["reaches"], chances[-1]["reaches"]
+    code = "stages"
+    if now >= LIKELY:
+        code = "reached"
+    elif next_stage >= LIKELY:
+        code = "collect"
+    elif last < UNLIKELY:
+        code = "unlikely"
+    return {"code": code, "chances": chances}
 
 
-def _candidates(power: Floats, errors: Floats, weights: Floats) -> list[tuple[Floats, Floats]]:
-    """(floor, scale) of the flat line, of no floor, and of both free, for every row."""
-    nothing = np.zeros(len(errors))
-    total = weights.sum()
-    mean_power, mean_error = (weights * power).sum() / total, (errors * weights).sum(axis=1) / total
-    scale = ((errors - mean_error[:, None]) * weights * (power - mean_power)).sum(axis=1)
-    scale = scale / (weights * (power - mean_power) ** 2).sum()
-    alone = (errors * weights * power).sum(axis=1) / (weights * power**2).sum()
-    return [(mean_error, nothing), (nothing, alone), (mean_error - scale * mean_power, scale)]
+def backtest(curve: Curve, *, confidence: float) -> Backtest | None:
+    """The forecast for the largest size from the smaller ones alone; None where these are too few."""
+    before = curve.points[:-1]
+    if len({point.n for point in before}) < FEWEST_SIZES:
+        return None
+    known, across = curve.covariance[:-1, :-1], curve.covariance[-1, :-1]
+    sizes = np.array([point.n for point in curve.points], dtype=np.float64)
+    values = np.array([point.quality.value for point in curve.points])
+    qualities = draw_curves(sizes[:-1], values[:-1], known, seed=curve.seed).at(sizes)
+    pull = np.linalg.solve(known, across)
+    left = math.sqrt(max(0.0, float(curve.covariance[-1, -1] - across @ pull)))
+    noise = left * np.random.default_rng(curve.seed).standard_normal(len(qualities))
+    predicted = np.clip(qualities[:, -1] + (values[:-1] - qualities[:, :-1]) @ pull + noise, 0, 1)
+    return Backtest(_estimate(curve, predicted, confidence), float(values[-1]))
+
+
+def _estimate(curve: Curve, drawn: Floats, confidence: float) -> Estimate:
+    low, value, high = np.quantile(drawn, [(1 - confidence) / 2, 0.5, (1 + confidence) / 2])
+    return Estimate(float(value), float(low), float(high), curve.points[-1].quality.n, METHOD)
+
+
+def _chance(curve: Curve, n: int, target: float) -> float:
+    assert curve.drawn is not None
+    return float(np.mean(curve.drawn.at(np.array([float(n)]))[:, 0] >= target))
+
+
+def _slope(curve: Curve) -> float:
+    """Of the measured quality over the logarithm of the size, the surer points counting more."""
+    sizes = np.log([point.n for point in curve.points])
+    values = np.array([point.quality.value for point in curve.points])
+    weights = 1 / np.diag(curve.covariance)
+    around = sizes - np.average(sizes, weights=weights)
+    return float((weights * around) @ values)
+
+
+def _covariance(points: Sequence[Point], confidence: float, groups: Groups) -> Floats:
+    """(point, point): each point as wide as its interval says; what the test items contribute is shared."""
+    reach = 2 * float(stats.norm.isf((1 - confidence) / 2))
+    spreads = np.array([max(point.quality.high - point.quality.low, 1e-6) / reach for point in points])
+    return _correlation(points, groups) * np.outer(spreads, spreads)
+
+
+def _correlation(points: Sequence[Point], groups: Groups) -> Floats:
+    tables = [np.asarray(point.scores, dtype=np.float64) for point in points if point.scores is not None]
+    if not tables or len(tables) < len(points):
+        return np.eye(len(points))
+    clusters = number_groups(groups, tables[0].shape[1])
+    shares, deviations = [], []
+    for table in tables:
+        items = table.mean(axis=0)
+        sampling = spread(items, clusters, (table,))
+        shares.append(sampling.items / sampling.total if sampling.items > 0 else 0.0)
+        summed = np.bincount(clusters, items - items.mean())
+        deviations.append(summed / max(float(np.linalg.norm(summed)), 1e-12))
+    root = np.sqrt(shares)
+    alike = np.array(deviations) @ np.array(deviations).T * np.outer(root, root)
+    np.fill_diagonal(alike, 1.0)
+    return OWN * np.eye(len(points)) + (1 - OWN) * alike

@@ -178,7 +178,7 @@ def level_at(interval_at: IntervalAt, threshold: float) -> float:
         return low
     if bound(high) < threshold:
         return high
-    while high - low > 1e-6:
+    while high - low > 1e-10:
         middle = (low + high) / 2
         if middle == 0.5:  # a confidence of 0 is no interval
             middle -= 1e-9

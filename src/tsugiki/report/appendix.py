@@ -32,6 +32,9 @@ def data_pairs(card: Card) -> Iterator[tuple[str, str]]:
     if groups := check.get("groups"):
         values = {"count": len(groups), "rows": sum(map(len, groups))}
         yield say("check.groups", language), say("check.groups_value", language, **values)
+    if split := check.get("split"):
+        values = {key: split.get(key) or "" for key in ("column", "dev_from", "test_from")}
+        yield say("check.split", language), say(f"check.split_{split['by']}", language, **values)
     yield say("setting.data_digest", language), data["digest"]
 
 
@@ -81,6 +84,10 @@ def settings(card: Card) -> Iterator[tuple[str, str]]:
         for key in ("sizes", "seeds"):
             yield say(f"setting.{key}", language), ", ".join(shown(one, "count", language) for one in design[key])
         yield say("setting.tries", language), shown(design.get("tries"), "count", language)
+        if rank := design.get("rank"):
+            yield say("setting.rank", language), say("setting.rank_value", language, **rank)
+        if lessons := design.get("lessons"):
+            yield say("setting.lessons", language), _joint(language).join(one["folder"] for one in lessons)
 
 
 def cuts(card: Card) -> list[str]:

@@ -61,7 +61,7 @@ def quality_chart(card: Card) -> Chart:
         .encode(y=y, x=alt.value(256), text="label:N", color=colour),
     ]
     metric = name_of("metric", card["task"]["metric"], language)
-    return _drawn(
+    return drawn(
         alt.layer(*layers).properties(width=212, height=_ROW * len(rows)),
         title=say("chart.quality", language, metric=metric),
         note=say("chart.interval", language, confidence=confidence_of(card)),
@@ -75,7 +75,7 @@ def curve_chart(card: Card) -> Chart | None:
     """Quality against training rows with intervals, the fitted curve, and the data it takes; None when not measured."""
     curve, language = card["learning_curve"], card["language"]
     measured = [
-        {"n": point["n"]} | {end: point["quality"][end] for end in ("estimate", "low", "high")}
+        {"n": point["n"], **_ends(point["quality"])}
         for point in sorted((curve or {}).get("points", ()), key=lambda point: point["n"])
         if point["quality"]["estimate"] is not None
     ]
@@ -83,7 +83,9 @@ def curve_chart(card: Card) -> Chart | None:
         return None
     metric = name_of("metric", card["task"]["metric"], language)
     fitted = list((curve["fit"] or {}).get("points", ()))
-    ticks = [row["n"] for row in measured]
+    ahead = [{"n": row["n"], **_ends(row["quality"])} for row in curve.get("forecast") or ()]
+    largest = measured[-1]["n"]
+    ticks = [row["n"] for row in (*measured, *ahead)]
     sizes = [*ticks, *(row["n"] for row in fitted)]
     domain = [min(sizes) * 0.85, max(sizes) * 1.18]
     x = alt.X("n:Q", title=None, scale=alt.Scale(type="log", domain=domain, nice=False), axis=_count_axis(ticks))
@@ -91,18 +93,20 @@ def curve_chart(card: Card) -> Chart | None:
     dots = _chart([row | _curve_label(row, card) for row in measured])
     layers = [
         *_least_data(curve, x, domain, language),
-        *_fitted_line(fitted, ticks[-1], x, y),
+        *_fitted_line(fitted, largest, x, y),
         *_criterion(card, "y"),
         dots.mark_rule(color=SUBJECT, strokeWidth=2).encode(x=x, y=alt.Y("low:Q"), y2="high:Q"),
         dots.mark_point(filled=True, opacity=1, size=70, color=SUBJECT).encode(x=x, y=y),
         dots.mark_text(fontWeight="bold", color=SUBJECT).encode(x=x, y=alt.Y("label_at:Q"), text="label:N"),
+        *_forecast_points(ahead, card, x, y),
     ]
     spoken = "".join(say("chart.curve_row", language, n=row["n"], value=row["estimate"]) for row in measured)
-    legend = "chart.curve_legend" if fitted else "chart.curve_legend_bare"
-    return _drawn(
+    spoken += "".join(say("chart.curve_forecast_row", language, n=row["n"], value=row["estimate"]) for row in ahead)
+    legend = "curve_legend_forecast" if ahead else "curve_legend" if fitted else "curve_legend_bare"
+    return drawn(
         alt.layer(*layers).properties(width=640, height=190),
         title=say("chart.curve", language, metric=metric, method=name_of("method", curve["method"], language)),
-        note=f"{say(legend, language, confidence=confidence_of(card))} / {say('chart.curve_x', language)}",
+        note=f"{say(f'chart.{legend}', language, confidence=confidence_of(card))} / {say('chart.curve_x', language)}",
         spoken=say("chart.curve_alt", language, metric=metric, rows=spoken),
         padding={"left": 44, "right": 16, "top": 18, "bottom": 24},
         key="curve",
@@ -129,7 +133,7 @@ def cost_chart(card: Card) -> Chart | None:
         ),
         _chart(heads).mark_text(align="left", color=INK, fontWeight="bold").encode(x=x, y=alt.value(-8), text="text:N"),
     ]
-    return _drawn(
+    return drawn(
         alt.layer(*layers).properties(width=272, height=_ROW * 1.6 * len(names)),
         title=say("chart.cost", language),
         note=say("chart.cost_note", language),
@@ -243,6 +247,22 @@ def _fitted_line(fitted: list[dict[str, Any]], last: int, x: alt.X, y: alt.Y) ->
     ]
 
 
+def _forecast_points(ahead: list[dict[str, Any]], card: Card, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    """Open points with thin bars: nothing was measured there."""
+    if not ahead:
+        return []
+    dots = _chart([row | _curve_label(row, card) for row in ahead])
+    return [
+        dots.mark_rule(color=SUBJECT, strokeWidth=1, strokeDash=[2, 2]).encode(x=x, y=alt.Y("low:Q"), y2="high:Q"),
+        dots.mark_point(filled=True, opacity=1, size=60, color="#ffffff", stroke=SUBJECT).encode(x=x, y=y),
+        dots.mark_text(color=SUBJECT).encode(x=x, y=alt.Y("label_at:Q"), text="label:N"),
+    ]
+
+
+def _ends(quality: Mapping[str, Any]) -> dict[str, Any]:
+    return {end: quality[end] for end in ("estimate", "low", "high")}
+
+
 def _least_data(curve: Mapping[str, Any], x: alt.X, domain: list[float], language: Language) -> list[alt.Chart]:
     """The estimated need of data as a grey band, as far as it lies on the chart."""
     least = curve["least_data"]
@@ -298,7 +318,7 @@ def _chart(rows: list[dict[str, Any]]) -> alt.Chart:
     return alt.Chart(alt.InlineData(values=rows))
 
 
-def _drawn(
+def drawn(
     chart: alt.LayerChart | alt.FacetChart, *, title: str, note: str, spoken: str, padding: Mapping[str, int], key: str
 ) -> Chart:
     """Draw without any measured layout, then make it fit for a page: no outside names, a spoken description."""

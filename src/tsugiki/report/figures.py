@@ -62,8 +62,22 @@ def _gap(value: float, _: Language) -> str:
     return f"{round(value * 100, 2):g}"
 
 
+def _gap_width(value: float, _: Language) -> str:
+    """Width of an interval: points without sign, one digit."""
+    return f"{value * 100:.1f}"
+
+
+def _standing(value: float, _: Language) -> str:
+    """A place on the scale of a study's own criteria."""
+    return _signed(value, 2)
+
+
 def _p(value: float, _: Language) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def _signed_percent(value: float, _: Language) -> str:
+    return f"{_signed(value * 100, 0)}%"
 
 
 def _share(value: float, _: Language) -> str:
@@ -132,12 +146,18 @@ def _plain(value: float, _: Language) -> str:
 
 def _money(value: Mapping[str, Any], _: Language) -> str:
     """`value`: {amount, currency}. A currency we have no sign for is written after the amount."""
-    amount, currency = value["amount"], str(value["currency"])
+    amount, currency = abs(value["amount"]), str(value["currency"])
     sign, digits = _CURRENCIES.get(currency, ("", 2))
     text = f"{amount:,.{digits}f}"
     if float(text.replace(",", "")) == 0 and amount > 0:
         text = f"{amount:.2g}"
-    return f"{sign}{text}" if sign else f"{text}{SPACE}{currency}"
+    less = MINUS if value["amount"] < 0 else ""
+    return f"{less}{sign}{text}" if sign else f"{less}{text}{SPACE}{currency}"
+
+
+def _months(value: float, language: Language) -> str:
+    """Whole months would hide what is paid back within the first."""
+    return f"{value:,.1f}{'か月' if language == 'ja' else SPACE + 'months'}"
 
 
 def _text(value: Any, _: Language) -> str:
@@ -147,15 +167,19 @@ def _text(value: Any, _: Language) -> str:
 FORMS: Mapping[str, Callable[[Any, Language], str]] = {
     "percent": _percent,
     "whole_percent": _whole_percent,
+    "signed_percent": _signed_percent,
     "points": _points,
     "bare_points": _bare_points,
     "bare_percent": _bare_percent,
     "gap": _gap,
+    "gap_width": _gap_width,
+    "standing": _standing,
     "p": _p,
     "share": _share,
     "bytes": _bytes,
     "duration": _duration,
     "minutes": _minutes,
+    "months": _months,
     "ms": _milliseconds,
     "count": _count,
     "loss": _loss,

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from tsugiki.report.figures import interval
 from tsugiki.report.scorecard import Card, criteria, margin_points, subject
+from tsugiki.report.slices import weakest, weakest_misses_success
 from tsugiki.report.words import name_of, say
 
 FEW_TEST_ROWS = 100  # below this a 95 % interval for a proportion is up to 20 points wide
@@ -33,7 +34,7 @@ class Risk:
 def risks(card: Card) -> list[Risk]:
     """What the numbers warn of, the grave ones first."""
     found = [*_of_ability(card), *_of_facts(card), *_of_quality(card), *_of_comparison(card)]
-    found += [*_of_repetition(card), *_of_speed(card), *_of_data(card)]
+    found += [*_of_slices(card), *_of_repetition(card), *_of_speed(card), *_of_data(card)]
     return sorted(found, key=lambda risk: risk.level != "high")
 
 
@@ -102,6 +103,12 @@ def _of_comparison(card: Card) -> Iterator[Risk]:
         yield _risk(card, "watch", key, margin=margin, difference=difference["estimate"], interval=ends)
 
 
+def _of_slices(card: Card) -> Iterator[Risk]:
+    if values := weakest(card):
+        level: Level = "high" if weakest_misses_success(card) else "watch"
+        yield _risk(card, level, "weak_slice", **values)
+
+
 def _of_repetition(card: Card) -> Iterator[Risk]:
     method = subject(card)
     if len(method["seeds"]) < FEW_SEEDS:
@@ -137,7 +144,12 @@ def _of_data(card: Card) -> Iterator[Risk]:
     concerns = {concern["kind"]: len(concern["rows"]) for concern in check.get("concerns", ())}
     if concerns.get("crossing"):
         yield _risk(card, "high", "crossing", count=concerns["crossing"], test=card["task"]["test"])
-    for kind, key in (("contradiction", "contradictions"), ("near-duplicate", "near_duplicates")):
+    for kind, key in (
+        ("contradiction", "contradictions"),
+        ("near-duplicate", "near_duplicates"),
+        ("shift-crossing", "shift_crossing"),
+        ("new-label", "new_label"),
+    ):
         if concerns.get(kind):
             yield _risk(card, "watch", key, count=concerns[kind])
     rows, excluded = card["data"]["rows"], len(card["data"]["excluded"])
@@ -180,8 +192,19 @@ def _if_conditional(card: Card) -> Iterator[Step]:
         yield "only_task", {}
     if len(method["seeds"]) < FEW_SEEDS:
         yield "more_seeds", {"required": FEW_SEEDS, "seeds": len(method["seeds"])}
+    yield from _shift_steps(card)
     yield from _fact_steps(card)
     yield "check_all", {}
+
+
+def _shift_steps(card: Card) -> Iterator[Step]:
+    codes = _codes(card)
+    if "shift_not_covered" in codes:
+        yield ("shift_full" if "shift_more_than_full" in codes else "shift_data"), {}
+    elif "shift_undecided" in codes:
+        yield "shift_more", {"rows": card["task"]["shift"]}
+    elif "shift_unmeasured" in codes:
+        yield "shift_measure", {}
 
 
 def _if_stop(card: Card) -> Iterator[Step]:

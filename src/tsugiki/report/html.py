@@ -17,11 +17,15 @@ from markupsafe import Markup
 
 from tsugiki.report.appendix import concerns, cuts, data_pairs, machine, settings
 from tsugiki.report.charts import Chart, confidence_of, cost_chart, curve_chart, quality_chart
+from tsugiki.report.curve_words import curve_sentences
 from tsugiki.report.figures import Language, interval, shown
 from tsugiki.report.findings import latency_of, next_steps, risks
+from tsugiki.report.money import alternatives, money_groups, money_interval, money_lead, money_notes, price_line
+from tsugiki.report.parts import shift_view, slices_view
 from tsugiki.report.scorecard import Card, margin_points, method_named, subject
 from tsugiki.report.tables import Notes, all_measurements, by_seed_table, methods_table
-from tsugiki.report.words import has, name_of, say, translated
+from tsugiki.report.tornado import tornado_chart
+from tsugiki.report.words import name_of, say, translated
 
 Pairs = list[tuple[str, str]]
 _DECIDED_BY = {True: "within", False: "outside", None: "unknown"}
@@ -30,10 +34,10 @@ _DECIDED_BY = {True: "within", False: "outside", None: "unknown"}
 def render_html(card: Card) -> str:
     """The whole page in the card's language. Equal cards give equal pages."""
     language: Language = card["language"]
-    template = _environment().get_template("scorecard.html.j2")
+    template = environment().get_template("scorecard.html.j2")
     return template.render(
         card=card,
-        css=Markup(_css()),  # noqa: S704 - our own file
+        css=Markup(stylesheet()),  # noqa: S704 - our own file
         language=language,
         say=partial(_say, language),
         name=partial(_name, language),
@@ -77,8 +81,11 @@ def _following_pages(card: Card) -> dict[str, Any]:
     notes = Notes(language)
     heads, seeds = by_seed_table(card, notes)
     return {
+        "money": _money(card),
         "curve_chart": _safe(curve_chart(card)),
-        "curve_text": curve_text(card),
+        "curve_text": curve_sentences(card),
+        "slices": slices_view(card),
+        "shift": shift_view(card),
         "risks": risks(card),
         "answers": [_example(card, example) for example in card.get("examples", ())],
         "measurements": all_measurements(card, notes),
@@ -96,13 +103,32 @@ def _following_pages(card: Card) -> dict[str, Any]:
     }
 
 
+def _money(card: Card) -> dict[str, Any] | None:
+    """The money section; None where the card was made without one or the study had no prices."""
+    if not card.get("money"):
+        return None
+    notes = Notes(card["language"])
+    return {
+        "lead": money_lead(card),
+        "groups": money_groups(card, notes),
+        "alternatives": alternatives(card, notes),
+        "footnotes": notes.texts,
+        "notes": money_notes(card),
+        "prices": price_line(card),
+        "chart": _safe(tornado_chart(card)),
+    }
+
+
 def about(card: Card) -> Pairs:
     """Who, when, on what: the line under the title."""
     language, study, task = card["language"], _study(card), card["task"]
     counts = {part: task[part] for part in ("train", "dev", "test")}
+    rows = say("page.rows_value", language, **counts)
+    if shifted := task.get("shift"):
+        rows += say("page.rows_shifted", language, shift=shifted)
     found = {
         "base": study.get("base", {}).get("name"),
-        "rows": say("page.rows_value", language, **counts),
+        "rows": rows,
         "owner": study.get("owner"),
         "reviewer": study.get("reviewer"),
         "date": (study.get("created") or "")[:10],
@@ -152,7 +178,13 @@ def _costs(card: Card) -> Iterator[tuple[str, str]]:
             for key, amount in amounts.items()
             if amount is not None
         }
-        yield line("money", train=money.get("train"), answers=money.get("per_1000_answers"))
+        about = {name: cost[name] for name in ("date", "source")}
+        yield line("money", train=money.get("train"), answers=money.get("per_1000_answers"), **about)
+    if (found := card.get("money")) and (net := found["month"]["net"])["estimate"] is not None:
+        about = {name: found[name] for name in ("currency", "date", "source")}
+        value = {"amount": net["estimate"], "currency": found["currency"]}
+        ends = money_interval(found, net, language)
+        yield line("net", net=value, interval=ends, months=found["break_even"]["months"]["estimate"], **about)
     if (memory := (method.get("memory") or {}).get("inference_bytes")) is not None:
         yield say("cost.inference", language), shown(memory, "bytes", language)
     if found := latency_of(method, "merged") or latency_of(method, "unmerged"):
@@ -162,21 +194,6 @@ def _costs(card: Card) -> Iterator[tuple[str, str]]:
         yield line("change", swap=change["swap_ms"], rollback=change["rollback_ms"], size=method["adapter_bytes"])
     if (budget := _study(card).get("budget")) and budget.get("used_minutes") is not None:
         yield line("study", used=budget["used_minutes"], minutes=budget["minutes"])
-
-
-def curve_text(card: Card) -> list[str]:
-    language, curve = card["language"], card["learning_curve"]
-    if not curve:
-        return [say("curve.none", language)]
-    least, train = curve["least_data"], card["task"]["train"]
-    if least and least["n"] is not None:
-        values = {"target": curve.get("target"), **{end: least[end] for end in ("n", "low", "high")}}
-        found = [say(f"curve.{'enough' if least['n'] <= train else 'short'}", language, train=train, **values)]
-    else:
-        known = has(f"curve.{curve.get('reason')}")
-        found = [say(f"curve.{curve['reason'] if known else 'unknown'}", language)]
-    formula = (curve["fit"] or {}).get("formula")
-    return [*found, say("curve.formula", language, formula=formula)] if formula else found
 
 
 def _example(card: Card, example: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,7 +242,7 @@ def _name(language: Language, kind: str, name: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     return Environment(
         loader=PackageLoader("tsugiki.report"),
         autoescape=True,
@@ -236,5 +253,5 @@ def _environment() -> Environment:
 
 
 @cache
-def _css() -> str:
+def stylesheet() -> str:
     return resources.files("tsugiki.report").joinpath("templates/scorecard.css").read_text(encoding="utf-8")

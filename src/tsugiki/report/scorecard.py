@@ -7,15 +7,29 @@ extensions, all optional to a reader, are:
     verdict.method   the method the verdict is about                verdict.codes   [{code, values}] behind the reasons
     against_full     margin, as a share: what the non-inferiority was tested with
     study            purpose, owner, reviewer, criteria, created, base {name, digest, parameters, precision},
-                     design {methods, seeds, sizes, tries, cut [{what, before, after, minutes, names}]},
+                     design {methods, seeds, sizes, tries, cut [{what, before, after, minutes, names}],
+                             lessons [{folder, distance, weight}], rank {used, enough, largest, losses} or null},
                      budget {minutes, used_minutes}
     methods[]        reasons {field: sentence} for every null, recipe {learning_rate, tries, ...},
                      by_seed [{seed, quality}], facts {n, numbers_wrong, units_wrong, negation_wrong}, dev_loss,
                      memory {train_bytes, inference_bytes}
     cost             of a method: {currency, train, per_1000_answers}, amounts or null
-    learning_curve   target, reason (a code) where least_data is null; fit {formula, points [{n, estimate, low, high}]}
+    learning_curve   target, reason (a code) where least_data is null;
+                     fit {shares {family: weight}, floor, scale, exponent, formula, points [{n, estimate, low, high}]};
+                     forecast [{n, factor, quality, reaches}] of the true quality and of the chance to reach the target,
+                     or null with forecast_reason; advice {code, chances [{n, factor, reaches}], sentence};
+                     backtest {n, quality, measured, holds}: the largest size as the smaller ones would have forecast it
+    slices           null, or method, metric, looked_at, corrected_confidence, whole {<method>, full, base: quality},
+                     dimensions [{by, name, left_out, slices [{value | from, to, n, groups, too_small, quality
+                     {<method>, full, base}, difference, surely_worse}]}], worst (a slice with its by and name) or null
+    shift            null, or rows, groups, methods [{name, test, shifted, change, against_full, against_base}],
+                     reference [{name, test, shifted, change}]
     examples         [{row, prompt, reference, answers {base, <method>}, scores {base, <method>}}]
     data_check       what data/check.py found, as its Findings.as_json() says it
+    money            null without a price table, else as work/money.py says it: currency, date, source of the prices,
+                     method, table, case, rates, share_right, seconds_per_case, training, serving, change; month, once,
+                     break_even and horizon, {estimate, low, high} where the quality matters; tornado, alternatives,
+                     notes, reasons {dotted name: sentence} for every null
     failures [{trial, reason}]   warnings [sentence]   provenance {group: [trial id]}   versions {package: version}
 
 Never computes a number and never fills one in.
@@ -59,7 +73,8 @@ def check_scorecard(card: Any) -> list[str]:
     problems = [f"{place or 'scorecard'} {fault}" for place, fault in _against(card, contract(), "")]
     if problems:
         return problems
-    return [*_unfit_numbers(card, ""), *_unordered_intervals(card, ""), *_unexplained(card), *_miscounted(card)]
+    faults = [*_unfit_numbers(card, ""), *_unordered_intervals(card, ""), *_unexplained(card), *_miscounted(card)]
+    return [*faults, *_unexplained_money(card.get("money") or {})]
 
 
 def check_extensions(card: Any) -> list[str]:
@@ -168,21 +183,36 @@ def _unordered_intervals(value: Any, place: str) -> Iterator[str]:
         low, middle, high = inner["low"], inner["estimate"], inner["high"]
         if middle is None and "metric" in inner and not inner.get("reason"):
             yield f"{inner_place}.estimate is null without a reason"
-        if low is not None and high is not None and low > high:
+        if _is(low, "number") and _is(high, "number") and low > high:
             yield f"{inner_place} must have low <= high, got {low} and {high}"
 
 
 def _unexplained(card: Card) -> Iterator[str]:
     for method in card["methods"]:
         reasons = method.get("reasons", {})
+        if not isinstance(reasons, Mapping):
+            yield f"methods.{method['name']}.reasons must be object, got {reasons!r:.60}"
+            continue
         for field in _REASONED:
             if method[field] is None and not reasons.get(field) and (method["name"], field) != ("full", "against_full"):
                 yield f"methods.{method['name']}.{field} is null without a sentence in reasons"
 
 
+def _unexplained_money(money: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence under the name of a whole group explains all that is null in it."""
+    for entry in (money, *money.get("alternatives", ())):
+        known = {name: value for name, value in entry.items() if name not in ("share_right", "alternatives", "reasons")}
+        for place, value in _inside(known, ""):
+            parents = (".".join(place.split(".")[:depth]) for depth in range(1, place.count(".") + 2))
+            if value is None and not any(entry["reasons"].get(parent) for parent in parents):
+                yield f"money.{place} is null without a sentence in reasons"
+
+
 def _miscounted(card: Card) -> Iterator[str]:
     data = card["data"]
-    if data["used"] + len(data["excluded"]) != data["rows"]:
+    if not _is(data["used"], "integer") or not _is(data["rows"], "integer"):
+        yield f"data: rows and used must be integer, got {data['rows']!r:.60} and {data['used']!r:.60}"
+    elif data["used"] + len(data["excluded"]) != data["rows"]:
         yield f"data: {data['used']} used and {len(data['excluded'])} excluded rows are not {data['rows']} rows"
 
 

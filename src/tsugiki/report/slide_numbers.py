@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from tsugiki.report.charts import confidence_of, cost_axes, cost_rows, cost_spoken, quality_rows, quality_spoken
 from tsugiki.report.figures import interval, shown
-from tsugiki.report.html import curve_text
+from tsugiki.report.curve_words import curve_sentences
 from tsugiki.report.scorecard import Card, criteria, method_named, subject
 from tsugiki.report.slide_charts import Curve, CurveNames, Dot, bars_chart, curve_chart, dots_chart
 from tsugiki.report.slide_deck import BODY, Deck, add_page
@@ -103,7 +103,7 @@ def data_page(deck: Deck, card: Card) -> Page:
     if curve is None:
         block(page, Box(chart.left, chart.top, 0.08, 2.2), fill=FAINT, name="Bar")
         text = Box(chart.left + 0.3, chart.top, chart.width - 0.3, 2.2)
-        write(page, text, "\n".join(curve_text(card)), sizes=(22, 20, 18, 16), name="Finding", anchor="middle")
+        write(page, text, "\n".join(curve_sentences(card)), sizes=(22, 20, 18, 16), name="Finding", anchor="middle")
         _data_table(page, side, card)
         return page
     metric = name_of("metric", card["task"]["metric"], language)
@@ -131,7 +131,7 @@ def data_page(deck: Deck, card: Card) -> Page:
     )
     upper = Box(side.left, side.top, side.width, 1.9)
     more = lambda count: say("slide.more", language, count=count)  # noqa: E731
-    write_list(page, upper, curve_text(card), sizes=(16, 15, 14, 13, 12), name="Findings", more=more)
+    write_list(page, upper, curve_sentences(card), sizes=(16, 15, 14, 13, 12), name="Findings", more=more)
     _data_table(page, Box(side.left, side.top + 2.05, side.width, side.height - 2.05), card)
     return page
 

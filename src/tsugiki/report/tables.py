@@ -96,6 +96,7 @@ def all_measurements(card: Card, notes: Notes) -> list[Row]:
         row("retention", lambda method: _retention(method, notes)),
         row("cost_train", lambda method: _money(method, "train", notes)),
         row("cost_answers", lambda method: _money(method, "per_1000_answers", notes)),
+        row("price_source", lambda method: _price_source(method, notes)),
         row("seeds", lambda method: Cell(", ".join(str(seed) for seed in method["seeds"]))),
     ]
     extensions: list[tuple[str, str, Callable[[Method], Cell]]] = [
@@ -293,6 +294,11 @@ def _money(method: Method, key: str, notes: Notes) -> Cell:
     if not cost or cost.get(key) is None:
         return _missing(method, "cost", notes, cost)
     return Cell(shown({"amount": cost[key], "currency": cost["currency"]}, "money", notes.language))
+
+
+def _price_source(method: Method, notes: Notes) -> Cell:
+    cost = method["cost"]
+    return Cell(cost["date"], cost["source"]) if cost else _missing(method, "cost", notes)
 
 
 def _learning_rate(method: Method, notes: Notes) -> Cell:

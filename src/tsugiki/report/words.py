@@ -22,7 +22,12 @@ LANGUAGES: tuple[Language, ...] = ("ja", "en")
 
 def say(key: str, language: Language, /, **values: Any) -> str:
     """The sentence `key` ("page.title") with its values filled in. A missing key or value is our own bug: KeyError."""
-    return _Filler(language).vformat(table()[key][language], (), values)
+    return filled(table()[key][language], language, **values)
+
+
+def filled(template: str, language: Language, /, **values: Any) -> str:
+    """A sentence that stands elsewhere, filled in as those of the table are."""
+    return _Filler(language).vformat(template, (), values)
 
 
 def reason_sentence(code: str, values: Mapping[str, Any], language: Language) -> str:

@@ -12,22 +12,29 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tsugiki.config import PlanSpec, Recipe
+from tsugiki.config import MethodName, PlanSpec, Recipe
 from tsugiki.data.check import Findings
 from tsugiki.data.shapes import Example
 from tsugiki.data.split import split
 from tsugiki.engine.adapter_files import save_adapter
 from tsugiki.engine.attach import attach
 from tsugiki.engine.base import Base, BaseSpec, live_weights_digest, load_base
+from tsugiki.engine.shrink import shrink
 from tsugiki.engine.train import train
-from tsugiki.errors import UsageError
+from tsugiki.errors import TrainingError, UsageError
 from tsugiki.files import make_folder
 from tsugiki.work.assess import answer_shape
-from tsugiki.work.fit import manifest, plan_for, prove_untouched, step_events
-from tsugiki.work.orders import held_for
+from tsugiki.work.choose import LOSS_TOLERANCE, best_try, ranks_to_try, sufficient_rank
+from tsugiki.work.design import search_steps
+from tsugiki.work.fit import manifest, plan_for, prove_untouched, rank_losses, step_events
+from tsugiki.work.orders import held_for, plans_for, with_rank
 from tsugiki.work.prepare import SPLIT_SEED, DataSpec, blaming_length, checked, read_source, usable_findings
 from tsugiki.work.spec import Template
 from tsugiki.work.task import Emit, Task, render_for, template_for, token_lengths, tokens
+
+SIMPLEST_FIRST: tuple[MethodName, ...] = ("lora", "adapter", "hybrid")
+FIX_TRIES = "Look at the data with `tsugiki check`, lower --learning-rate, or name a --method."
+LARGEST_IN_ONE_RUN = 32  # rank 'auto' trains with it once and keeps as much of the update as dev shows to be needed
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class Adaptation:
     recipe: Recipe
     template: Template | Literal["auto"]
     dev_share: float
+    try_methods: bool = False  # the plan's knobs with the method that a third of the steps shows to be best on dev
 
 
 def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
@@ -63,12 +71,20 @@ def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
         learned, held_back = _parts(findings, wanted.dev_share)
     task = _task(base, wanted.recipe, template, learned, held_back)
     before = live_weights_digest(base)
-    plan, plan_spec = plan_for(task, wanted.plan, wanted.recipe)
+    largest = LARGEST_IN_ONE_RUN
+    chosen, tries = _try_methods(task, wanted, emit) if wanted.try_methods else (wanted.plan, None)
+    plan, plan_spec = plan_for(task, with_rank(chosen, largest), wanted.recipe)
     trainable = attach(base, plan, seed=wanted.recipe.seed)
     checkpoint = out.with_name(f".{out.name}.checkpoint")
     found = train(
         trainable, task.train_set, task.dev_set, wanted.recipe, on_step=step_events(emit), checkpoint=checkpoint
     )
+    ranks = None
+    if wanted.plan.rank == "auto" and plan.low_rank:
+        emit({"event": "phase", "phase": "rank"})
+        ranks = rank_losses(task, trainable, ranks_to_try(largest), wanted.recipe)
+        trainable = shrink(trainable, sufficient_rank(ranks))
+        plan_spec = plan_spec.model_copy(update={"rank": sufficient_rank(ranks)})
     prove_untouched(base, before)
     shape = answer_shape(base.tokenizer, learned)
     about = manifest(learned, held_back, wanted.recipe, template, source.table.digest, shape)
@@ -77,13 +93,40 @@ def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
     return {
         "adapter": str(out),
         "base": base.identity.name,
-        "plan": {"describe": plan.describe(), "spec": plan_spec.model_dump(mode="json")},
+        "plan": {"describe": trainable.plan.describe(), "spec": plan_spec.model_dump(mode="json")},
+        "methods": tries,
+        "rank": ranks and {"kept": sufficient_rank(ranks), "of": largest, "losses": ranks},
         "rows": {"train": len(learned), "dev": len(held_back), "excluded": len(findings.excluded)},
         "excluded": [asdict(exclusion) for exclusion in findings.excluded],
         "trainable_share": trainable.trainable_share,
         "adapter_bytes": size,
         "training": {name: value for name, value in asdict(found).items() if name != "history"},
     }
+
+
+def _try_methods(task: Task, wanted: Adaptation, emit: Emit) -> tuple[PlanSpec, list[dict[str, Any]]]:
+    """The plan of the simplest method whose dev loss after a third of the steps is within tolerance of the best."""
+    short = wanted.recipe.model_copy(update={"max_steps": search_steps(wanted.recipe.max_steps)})
+    methods = tuple(method for method in SIMPLEST_FIRST if held_for(method, short) == short)
+    plans = plans_for(methods, wanted.plan)
+    tries: list[dict[str, Any]] = []
+    for method, plan in plans.items():
+        emit({"event": "phase", "phase": f"try {method}"})
+        laid, _ = plan_for(task, with_rank(plan, LARGEST_IN_ONE_RUN), short)
+        trainable = attach(task.base, laid, seed=short.seed)
+        try:
+            found = train(trainable, task.train_set, task.dev_set, short, on_step=step_events(emit))
+            tries.append({"method": method, "dev_loss": found.best_dev_loss, "reason": None})
+        except TrainingError as error:  # it diverges or does not fit, and so has lost
+            tries.append({"method": method, "dev_loss": None, "reason": error.problem})
+        finally:
+            trainable.detach()
+    best = best_try(tries)
+    if best is None:
+        raise TrainingError(f"None of {', '.join(methods)} could be trained: {tries[-1]['reason']}", fix=FIX_TRIES)
+    limit = best["dev_loss"] + LOSS_TOLERANCE
+    simplest = next(one["method"] for one in tries if one["dev_loss"] is not None and one["dev_loss"] <= limit)
+    return plans[simplest], tries
 
 
 def _parts(findings: Findings, dev_share: float) -> tuple[tuple[Example, ...], tuple[Example, ...]]:

@@ -7,6 +7,7 @@ verdict is `verdict.decide`'s and nobody else's.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,18 @@ from tsugiki.config import MethodName
 from tsugiki.data.sensitive import masked
 from tsugiki.errors import StudyError
 from tsugiki.files import write_bytes, write_text
-from tsugiki.measure.curve import Point, fit_curve
+from tsugiki.measure.curve import FACTORS, Point, fit_curve
+from tsugiki.report.curve_words import advice_sentence
 from tsugiki.report.html import render_html
 from tsugiki.report.scorecard import check_scorecard, scorecard_bytes
 from tsugiki.report.words import name_of, reason_sentence, rule_sentence, say
-from tsugiki.work.design import curve_method
+from tsugiki.work.choose import LOSS_TOLERANCE, chosen_rank, sufficient_rank
+from tsugiki.work.design import Cut, curve_method
 from tsugiki.work.evidence import Evidence, read_evidence
+from tsugiki.work.measured import Measured
+from tsugiki.work.money import money_of
+from tsugiki.work.shift import shift_entry, shift_numbers
+from tsugiki.work.slices import slices_entry
 from tsugiki.work.summary import (
     answers_of,
     estimate,
@@ -33,7 +40,7 @@ from tsugiki.work.summary import (
     retention_of,
     scores_by_seed,
 )
-from tsugiki.work.verdict import Measured, StudyNumbers, Verdict, decide
+from tsugiki.work.verdict import StudyNumbers, Verdict, decide
 
 Card = dict[str, Any]
 
@@ -45,17 +52,22 @@ MERGE_ERROR = 0.1  # of the trained updates, above which merged weights are anot
 def write_scorecard(folder: Path) -> Card:
     """Write scorecard.json and scorecard.html into the folder, and return what stands in the JSON."""
     card = scorecard_of(read_evidence(folder))
+    write_card(card, folder)
+    return card
+
+
+def write_card(card: Card, folder: Path) -> None:
     faults = check_scorecard(card)
     assert not faults, faults
     write_bytes(folder / "scorecard.json", scorecard_bytes(card))
     write_text(folder / "scorecard.html", render_html(card))
-    return card
 
 
 def scorecard_of(evidence: Evidence) -> Card:
     language = evidence.intake.language
     methods, references = measured_methods(evidence), measured_references(evidence)
-    verdict = decide(_numbers(evidence, methods, references), evidence.criteria)
+    numbers = _numbers(evidence, methods, references)
+    verdict = decide(numbers, evidence.criteria)
     return {
         "schema": 1,
         "language": language,
@@ -74,6 +86,8 @@ def scorecard_of(evidence: Evidence) -> Card:
         "machine": _machine(evidence),
         "data": {name: evidence.check[name] for name in ("rows", "used", "excluded", "digest")},
         **_extensions(evidence, verdict),
+        "slices": slices_entry(evidence, verdict.candidate),
+        "shift": None if numbers.shift is None else shift_entry(evidence, numbers.shift, methods, references),
     }
 
 
@@ -90,15 +104,20 @@ def _numbers(
         test_items=len(evidence.test),
         test_digest=evidence.test_digest,
         groups=evidence.groups,
+        shift=shift_numbers(evidence),
     )
 
 
 def _by_dev_loss(evidence: Evidence, methods: Sequence[MethodName]) -> tuple[MethodName, ...]:
-    """Best on dev first; methods without a result last."""
+    """Best on dev first; methods without a result last.
+
+    The hybrid trains whole blocks, so it comes first only where the others are measurably short of it.
+    """
 
     def loss(method: MethodName) -> float:
         losses = [one["dev_loss"] for one in evidence.done(evidence.finals(method))]
-        return float(np.mean(losses)) if losses else float("inf")
+        handicap = LOSS_TOLERANCE if method == "hybrid" else 0.0
+        return float(np.mean(losses)) + handicap if losses else float("inf")
 
     return tuple(sorted(methods, key=loss))
 
@@ -133,17 +152,21 @@ def _curve(evidence: Evidence, methods: Mapping[MethodName, Measured]) -> Card |
     criteria = evidence.criteria
     curve = fit_curve(method, points, confidence=criteria.confidence, groups=evidence.groups)
     card = curve.as_json(criteria.metric, criteria.success, confidence=criteria.confidence)
-    if curve.fit is not None:
-        sizes = np.geomspace(points[0].n, 2 * points[-1].n, CURVE_POINTS).round().astype(int)
-        drawn = [(int(n), *curve.fit.quality_at(int(n), confidence=criteria.confidence)) for n in dict.fromkeys(sizes)]
+    if curve.drawn is not None:
+        sizes = np.geomspace(points[0].n, FACTORS[-1] * points[-1].n, CURVE_POINTS).round().astype(int)
+        drawn = [(int(n), *curve.quality_at(int(n), confidence=criteria.confidence)) for n in dict.fromkeys(sizes)]
         card["fit"] |= {
-            "formula": f"{1 - curve.fit.floor:.3g} − {curve.fit.scale:.3g} · n^−{curve.fit.exponent:.3g}",
-            "points": [
-                {"n": n, "estimate": value, "low": min(low, value), "high": max(high, value)}
-                for n, value, low, high in drawn
-            ],
+            "formula": _formula(card["fit"]),
+            "points": [{"n": n, "estimate": value, "low": low, "high": high} for n, value, low, high in drawn],
         }
+        card["advice"] |= {"sentence": advice_sentence(card, evidence.intake.language)}
     return card
+
+
+def _formula(fit: Card) -> str | None:
+    if fit["scale"] is None:
+        return None
+    return f"{1 - fit['floor']:.3g} − {fit['scale']:.3g} · n^−{fit['exponent']:.3g}"
 
 
 def _machine(evidence: Evidence) -> Card:
@@ -171,6 +194,7 @@ def _extensions(evidence: Evidence, verdict: Verdict) -> Card:
         "warnings": _warnings(evidence),
         "provenance": _provenance(evidence),
         "versions": machine.get("packages", {}),
+        "money": money_of(evidence, verdict.candidate),
     }
 
 
@@ -195,12 +219,41 @@ def _study(evidence: Evidence) -> Card:
             "sizes": [*schedule.curve_sizes, len(evidence.train)],
             "tries": tries,
             "steps": schedule.steps,
-            "cut": schedule.as_json()["cuts"],
+            "cut": [asdict(cut) for cut in _cuts(evidence)],
+            "lessons": [dict(one) for one in schedule.prior.lessons],
+            "rank": _rank(evidence),
         },
         "budget": {
             "minutes": lock["design"]["budget_minutes"],
             "used_minutes": evidence.spent_seconds / 60,
         },
+    }
+
+
+def _cuts(evidence: Evidence) -> list[Cut]:
+    """What the budget cut, less the seeds that ran after all because time was left."""
+    finals = [trial for trial in evidence.schedule.trials if trial.kind == "train" and trial.rows is None]
+    cuts = [_after_all(cut, len({trial.seed for trial in finals})) for cut in evidence.schedule.cuts]
+    return [cut for cut in cuts if cut.after != cut.before]
+
+
+def _after_all(cut: Cut, seeds: int) -> Cut:
+    if cut.what != "seeds":
+        return cut
+    return replace(cut, after=seeds, minutes=cut.minutes * (cut.before - seeds) / (cut.before - cut.after))
+
+
+def _rank(evidence: Evidence) -> Card | None:
+    """What the search for a rank has shown; None where the rank was set or expected."""
+    searches = (evidence.result(trial.id) for trial in evidence.schedule.trials if trial.kind == "search")
+    losses = next((one["rank_losses"] for one in searches if one is not None and one.get("rank_losses")), None)
+    if losses is None:
+        return None
+    return {
+        "used": chosen_rank({"status": "done", "rank_losses": losses}, evidence.schedule.prior.rank),
+        "enough": sufficient_rank(losses),
+        "largest": max(one["rank"] for one in losses),
+        "losses": losses,
     }
 
 

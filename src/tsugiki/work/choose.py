@@ -1,7 +1,7 @@
-"""Which learning rate: the grid that is tried per method, and the pick after the search.
+"""Which learning rate and which rank: the grid that is tried per method, and the picks after the search.
 
-Called by `study` (the grid, the pick) and by `trial` (nothing else chooses). Every method gets the same number of
-tries, each on its own grid.
+Called by `study` (the grid, the picks) and by `trial` (nothing else chooses). Every method gets the same number of
+tries, each on its own grid. The rank is the smallest that suffices, since quality is flat in it over a wide range.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tsugiki.config import LEARNING_RATES, MethodName
+
+LOSS_TOLERANCE = 0.01  # nats per token: what less may lose on dev (LoRA Without Regret; docs/decisions.md)
+FEWEST_RANKS = 4
 
 
 def learning_rates(method: MethodName, tries: int) -> tuple[float, ...]:
@@ -28,8 +31,32 @@ def best_try(tries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     return min(ended, key=lambda one: one["dev_loss"], default=None)
 
 
-def chosen_rate(search: Mapping[str, Any] | None, method: MethodName) -> float:
-    """The rate for the final trials of `method`: the searched one, or the first of its grid where no search ended."""
+def chosen_rate(search: Mapping[str, Any] | None, rates: Sequence[float]) -> float:
+    """The rate for the final trials of a method: the searched one, or the first of `rates` where no search ended."""
     if search is not None and search["status"] == "done":
         return float(search["learning_rate"])
-    return LEARNING_RATES[method][0]
+    return rates[0]
+
+
+def ranks_to_try(largest: int) -> tuple[int, ...]:
+    """Powers of two up to `largest`, which is one of them or comes last itself."""
+    return (*(1 << power for power in range(largest.bit_length()) if 1 << power < largest), largest)
+
+
+def sufficient_rank(losses: Sequence[Mapping[str, Any]]) -> int:
+    """The smallest rank to which a trained update can be cut for LOSS_TOLERANCE; `losses` holds {rank, dev_loss}."""
+    whole = max(losses, key=lambda one: one["rank"])
+    enough = [one["rank"] for one in losses if one["dev_loss"] <= whole["dev_loss"] + LOSS_TOLERANCE]
+    return int(min(enough, default=whole["rank"]))
+
+
+def chosen_rank(search: Mapping[str, Any] | None, otherwise: int) -> int:
+    """The rank for the final trials: twice what suffices after a search, as training finds its way with some room.
+
+    `otherwise` where no search asked for it.
+    """
+    curve = search.get("rank_losses") if search is not None and search["status"] == "done" else None
+    if not curve:
+        return otherwise
+    largest = max(one["rank"] for one in curve)
+    return int(min(largest, max(FEWEST_RANKS, 2 * sufficient_rank(curve))))

@@ -9,7 +9,8 @@ minutes that it saves:
     3  the last size of the learning curve                           6  optimiser steps, down to the floor
                                                                      7  methods other than lora and full
 
-Never cut: the base and the k-shot prompt as references, lora and full (where asked for) with one seed.
+Never cut: the base and the k-shot prompt as references, lora and full (where asked for) with one seed. Early stops and
+careful prices leave time at the end: seeds of lora and full that were cut are kept as `spare`, and run then.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from tsugiki.config import Design, MethodName, Recipe
+from tsugiki.work.prior import Prior, prior_from_json
 
 Kind = Literal["reference", "search", "train"]
 Measurement = Literal["retention", "retention_before", "latency", "change"]
@@ -43,6 +45,7 @@ class Cost:
     dev_loss: float = 0.0  # one pass over the dev set, the best parts kept
     checkpoint: float = 0.0
     answer: float = 0.0  # the whole test set
+    shifted: float = 0.0  # all shifted rows, where there are any
     retention: float = 0.0
     speed: float = 0.0  # latency and change cost
 
@@ -68,6 +71,7 @@ def calibration_of(measured: Mapping[str, Any], reference: Mapping[str, Any]) ->
             dev_loss=measured["dev_loss"] + one["keep_best"],
             checkpoint=one["checkpoint"],
             answer=took.get("base", 0.0),
+            shifted=took.get("shifted", 0.0),
             retention=took.get("retention", 0.0),
             speed=measured["latency"] + CHANGES * one["attach"],
         )
@@ -107,6 +111,8 @@ class Schedule:
     budget_minutes: float  # what was left for the trials when the schedule was made
     steps: int
     curve_sizes: tuple[int, ...]
+    prior: Prior
+    spare: tuple[PlannedTrial, ...] = ()  # in the order in which they narrow the verdict, a seed of all methods at once
 
     @property
     def fits(self) -> bool:
@@ -118,10 +124,15 @@ class Schedule:
 
 def schedule_from_json(value: Mapping[str, Any]) -> Schedule:
     """Back from the study folder: what was once designed is not designed again."""
-    trials = tuple(PlannedTrial(**{**trial, "measurements": tuple(trial["measurements"])}) for trial in value["trials"])
+    trials, spare = (
+        tuple(PlannedTrial(**{**trial, "measurements": tuple(trial["measurements"])}) for trial in value[name])
+        for name in ("trials", "spare")
+    )
     cuts = tuple(Cut(**{**cut, "names": tuple(cut["names"])}) for cut in value["cuts"])
     rest = {name: value[name] for name in ("minutes", "budget_minutes", "steps")}
-    return Schedule(trials=trials, cuts=cuts, curve_sizes=tuple(value["curve_sizes"]), **rest)
+    prior = prior_from_json(value["prior"])
+    sizes = tuple(value["curve_sizes"])
+    return Schedule(trials=trials, cuts=cuts, curve_sizes=sizes, prior=prior, spare=spare, **rest)
 
 
 @dataclass(frozen=True)
@@ -137,7 +148,7 @@ class _Outline:
 
 
 def design_study(
-    design: Design, recipe: Recipe, *, rows: int, calibration: Calibration, budget_minutes: float
+    design: Design, recipe: Recipe, prior: Prior, *, rows: int, calibration: Calibration, budget_minutes: float
 ) -> Schedule:
     """The trials in the order they run. `rows` is the full training size, `budget_minutes` what they may take."""
     outline = _Outline(
@@ -145,7 +156,7 @@ def design_study(
         seeds=design.seeds,
         curve_sizes=curve_sizes(rows, design.curve_sizes),
         curve_seeds=design.seeds if design.curve_sizes else 0,
-        tries=design.tries,
+        tries=prior.tries,
         steps=steps_for(rows, recipe.batch_size),
     )
     price = _Price(calibration, recipe)
@@ -158,6 +169,12 @@ def design_study(
         budget_minutes=budget_minutes,
         steps=outline.steps,
         curve_sizes=outline.curve_sizes,
+        prior=prior,
+        spare=tuple(
+            _final(outline, price, method, seed)
+            for seed in range(outline.seeds, design.seeds)
+            for method in _kept(outline.methods)
+        ),
     )
 
 
@@ -191,6 +208,7 @@ class _Price:
     recipe: Recipe
 
     def search(self, method: MethodName, tries: int, steps: int) -> float:
+        """Trying ranks takes a few dev losses more, less than the weak half saves by leaving early."""
         cost = self.calibration.methods[method]
         return cost.start + tries * self._training(cost, search_steps(steps))
 
@@ -232,10 +250,11 @@ def _trials(outline: _Outline, price: _Price) -> Iterator[PlannedTrial]:
 def _final(outline: _Outline, price: _Price, method: MethodName, seed: int) -> PlannedTrial:
     """Latency and change cost do not depend on the seed: they are measured once per method."""
     measurements: tuple[Measurement, ...] = ALL_MEASUREMENTS if seed == 0 else ("retention",)
+    shifted = price.calibration.methods[method].shifted
     return PlannedTrial(
         id=f"{method}-s{seed}",
         kind="train",
-        seconds=price.train(method, outline.steps, measurements),
+        seconds=price.train(method, outline.steps, measurements) + shifted,
         method=method,
         seed=seed,
         steps=outline.steps,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from tsugiki.fingerprint import digest_file
 from tsugiki.work.design import PlannedTrial, Schedule, schedule_from_json
 from tsugiki.work.examples import read_examples
 from tsugiki.work.lock import read_lock, study_file
-from tsugiki.work.prepare import TEST, TRAIN, read_check
+from tsugiki.work.prepare import SHIFT, TEST, TRAIN, read_check
+from tsugiki.work.slice_columns import SliceColumn, read_slice_columns
 from tsugiki.work.spec import CALIBRATION, INSPECTION, read_result
 
 Result = Mapping[str, Any]
@@ -36,6 +37,8 @@ class Evidence:
     test_digest: str
     groups: tuple[Hashable, ...]
     spent_seconds: float
+    slice_columns: tuple[SliceColumn, ...] = ()
+    shift: Evidence | None = None  # the same study with the shifted rows in the place of the test rows
 
     @property
     def criteria(self) -> Criteria:
@@ -76,21 +79,30 @@ def read_evidence(folder: Path) -> Evidence:
             f"The study in {folder} has not come to its first trial yet.", fix="Run the same `tsugiki poc` again first."
         )
     schedule = schedule_from_json(json.loads(schedule_file.read_text(encoding="utf-8")))
+    ran = tuple(trial for trial in schedule.spare if read_result(folder, trial.id) is not None)
+    schedule = replace(schedule, trials=(*schedule.trials, *ran))
     results = {trial.id: read_result(folder, trial.id) for trial in schedule.trials}
-    test = read_examples(folder / TEST)
     everything = [*results.values(), *(read_result(folder, name) for name in (INSPECTION, CALIBRATION))]
-    return Evidence(
+    found = Evidence(
         lock=lock,
         intake=parse(Intake, lock["intake"], source=str(study_file(folder))),
         check=check,
         schedule=schedule,
         results=results,
         train=read_examples(folder / TRAIN),
-        test=test,
-        test_digest=digest_file(folder / TEST),
-        groups=_groups(check, test),
+        **_answered(folder / TEST, check),
         spent_seconds=sum(float(one.get("wall_seconds", 0.0)) for one in everything if one is not None),
+        slice_columns=read_slice_columns(folder),
     )
+    if "shift" not in check["parts"]:
+        return found
+    return replace(found, shift=replace(found, **_answered(folder / SHIFT, check)))
+
+
+def _answered(path: Path, check: Mapping[str, Any]) -> dict[str, Any]:
+    """The rows that trials answer, as fields of the evidence."""
+    rows = read_examples(path)
+    return {"test": rows, "test_digest": digest_file(path), "groups": _groups(check, rows)}
 
 
 def _groups(check: Mapping[str, Any], test: Sequence[Example]) -> tuple[Hashable, ...]:

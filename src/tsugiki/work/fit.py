@@ -26,14 +26,16 @@ from tsugiki.engine.device import free_memory_bytes, tokens_per_pass
 from tsugiki.engine.footprint import tokens_of_a_pass, training_bytes
 from tsugiki.engine.gradients import choose_blocks
 from tsugiki.engine.learner import Step, TrainResult
+from tsugiki.engine.loss import mean_loss
 from tsugiki.engine.plan import Plan, make_plan
+from tsugiki.engine.shrink import losses_by_rank
 from tsugiki.engine.train import train, train_bank
 from tsugiki.errors import DoesNotFit, TrainingError
 from tsugiki.files import write_json
 from tsugiki.fingerprint import digest_file
 from tsugiki.measure.meter import Meter
 from tsugiki.work.assess import AnswerShape, answer_all, answer_shape, general_losses, scored
-from tsugiki.work.choose import best_try
+from tsugiki.work.choose import LOSS_TOLERANCE, best_try
 from tsugiki.work.examples import prompt_mark, read_examples
 from tsugiki.work.prepare import TRAIN, read_check
 from tsugiki.work.spec import Template, TrialSpec, adapter_folder, prefix_folder, scratch_folder
@@ -65,7 +67,8 @@ def search_rate(spec: TrialSpec, study: Path, emit: Emit) -> Values:
             f"None of the learning rates {rates} could be trained: {tries[-1]['reason']}",
             fix="Look at the data, or leave this method out.",
         )
-    return {"learning_rate": best["learning_rate"], "dev_loss": best["dev_loss"], "tries": tries}
+    about = {"learning_rate": best["learning_rate"], "dev_loss": best["dev_loss"], "tries": tries}
+    return {**about, "rank_losses": best.get("rank_losses")}
 
 
 def train_and_measure(spec: TrialSpec, study: Path, emit: Emit) -> Values:
@@ -94,6 +97,7 @@ def train_and_measure(spec: TrialSpec, study: Path, emit: Emit) -> Values:
     prompts = [task.rendered(example) for example in task.test]
     with meter.phase("answer"):
         answers = answer_all(trainable.model, task.base.tokenizer, prompts, shape)
+    shifted = _answers_to_shift(task, trainable, spec, study, shape, emit)
     values = _measured(task, trainable, spec, folder, emit)
     prove_untouched(task.base, base_before)
     return {
@@ -116,6 +120,7 @@ def train_and_measure(spec: TrialSpec, study: Path, emit: Emit) -> Values:
         },
         "answer_seconds": meter.phases["answer"].seconds,
         **scored(task.test, answers),
+        **shifted,
         **values,
     }
 
@@ -186,12 +191,23 @@ def _tries_together(task: Task, plan: Plan, spec: TrialSpec, study: Path, emit: 
         return []
     finally:
         bank.detach()
-    return [_try(recipe.learning_rate, one) for recipe, one in zip(recipes, found, strict=True)]
+    tries = [_try(recipe.learning_rate, one) for recipe, one in zip(recipes, found, strict=True)]
+    best = best_try(tries)
+    if best is not None and spec.ranks:
+        place = tries.index(dict(best))
+        alone = attach(task.base, plan, seed=0)
+        with torch.no_grad():
+            for name, part in bank.candidates[place].trained.items():
+                alone.trained[name].copy_(part)
+        tries[place] |= _rank_losses(task, alone, spec)
+        alone.detach()
+    return tries
 
 
 def _one_try(task: Task, plan: Plan, spec: TrialSpec, rate: float, study: Path, number: int, emit: Emit) -> Values:
     trainable = attach(task.base, plan, seed=spec.recipe.seed)
     found: TrainResult | TrainingError
+    ranks: Values = {}
     try:
         found = train(
             trainable,
@@ -202,13 +218,27 @@ def _one_try(task: Task, plan: Plan, spec: TrialSpec, rate: float, study: Path, 
             checkpoint=scratch_folder(study, spec.id) / f"try-{number}",
             prefix_folder=prefix_folder(study),
         )
+        ranks = _rank_losses(task, trainable, spec)
     except DoesNotFit:
         raise
     except TrainingError as error:
         found = error
     finally:
         trainable.detach()
-    return _try(rate, found)
+    return _try(rate, found) | ranks
+
+
+def _rank_losses(task: Task, trainable: Trainable, spec: TrialSpec) -> Values:
+    """Dev losses of the updates cut to each of the spec's ranks, down to the first that does not suffice."""
+    return {"rank_losses": rank_losses(task, trainable, spec.ranks, spec.recipe)} if spec.ranks else {}
+
+
+def rank_losses(task: Task, trainable: Trainable, ranks: Sequence[int], recipe: Recipe) -> list[Values]:
+    def dev_loss() -> float:
+        return mean_loss(trainable.model, task.dev_set, micro_tokens=recipe.micro_tokens)
+
+    found = losses_by_rank(trainable, ranks, dev_loss, tolerance=LOSS_TOLERANCE)
+    return [{"rank": rank, "dev_loss": loss} for rank, loss in found.items()]
 
 
 def _try(rate: float, found: TrainResult | TrainingError) -> Values:
@@ -254,6 +284,18 @@ def manifest(
         "seen": sorted({prompt_mark(data_digest, example.prompt) for example in (*train, *dev)}),
         "answer": asdict(shape),
     }
+
+
+def _answers_to_shift(
+    task: Task, trainable: Trainable, spec: TrialSpec, study: Path, shape: AnswerShape, emit: Emit
+) -> Values:
+    """Every shifted row answered as the test rows were; nothing where the study has none."""
+    if spec.shift is None:
+        return {}
+    emit({"event": "phase", "phase": "answer shifted rows"})
+    rows = read_examples(study / spec.shift)
+    answers = answer_all(trainable.model, task.base.tokenizer, [task.rendered(example) for example in rows], shape)
+    return {"shifted": {**scored(rows, answers), "digest": digest_file(study / spec.shift)}}
 
 
 def _measured(task: Task, trainable: Trainable, spec: TrialSpec, folder: Path, emit: Emit) -> Values:

@@ -1,14 +1,15 @@
 """The intake: purpose, criteria, owner and reviewer, asked before anything is trained.
 
 Called by the `poc` command: read from a YAML file, or asked for one question at a time; `starter` is the file to fill
-in. The questions and the comments of the English starter are the descriptions of the fields in `config`. Never invents
-an answer that has no default.
+in. The questions and the comments of the English starter are the descriptions of the fields in `config`; a `Form` adds
+to them what a kind of work needs. Never invents an answer that has no default.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,15 @@ QUESTIONS_JA = {  # what config says about these fields in English
 }
 
 
+@dataclass(frozen=True)
+class Form:
+    """What a kind of work adds to the starter: lines for its head, notes under its questions, other defaults."""
+
+    head: Sequence[str]
+    notes: Mapping[str, Sequence[str]]  # by the name of a field
+    values: Mapping[str, Any]
+
+
 def read_intake(path: Path) -> Intake:
     values = _without_blanks(_read_yaml(path))
     criteria = values.get("criteria")
@@ -59,17 +69,19 @@ def read_intake(path: Path) -> Intake:
     return parse(Intake, values, source=str(path))
 
 
-def starter(language: LanguageName = "en") -> str:
+def starter(language: LanguageName = "en", form: Form | None = None) -> str:
     """A YAML file with every question as a comment; what has a default shows it."""
+    form = form or Form((), {}, {})
     lines = [STARTER_HEAD_JA if language == "ja" else STARTER_HEAD]
-    for name, field in Intake.model_fields.items():
-        lines.append(f"# {_question(name, field, language)}")
+    lines += [*(f"# {line}".rstrip() for line in form.head), ""] if form.head else []
+    for name, asked in Intake.model_fields.items():
+        lines += _comments(name, asked, language, form)
         if name == "criteria":
             lines.append("criteria:")
             for key, inner in Criteria.model_fields.items():
-                lines += [f"  # {_question(key, inner, language)}", f"  {key}:{_default_text(inner)}"]
+                lines += [f"  {line}" for line in (*_comments(key, inner, language, form), _answer(key, inner, form))]
         else:
-            lines.append(f"{name}: {language}" if name == "language" else f"{name}:{_default_text(field)}")
+            lines.append(f"{name}: {language}" if name == "language" else _answer(name, asked, form))
     return "\n".join(lines) + "\n"
 
 
@@ -127,6 +139,14 @@ def _refuse_percent(where: str, value: Any) -> None:
     if found:
         share = float(found["number"]) / 100
         raise UsageError(f"{where} must be a number from 0 to 1, got {value!r}.", fix=f"Write {share:g}.")
+
+
+def _comments(name: str, asked: FieldInfo, language: LanguageName, form: Form) -> list[str]:
+    return [f"# {line}" for line in (_question(name, asked, language), *form.notes.get(name, ()))]
+
+
+def _answer(name: str, asked: FieldInfo, form: Form) -> str:
+    return f"{name}: {form.values[name]}" if name in form.values else f"{name}:{_default_text(asked)}"
 
 
 def _question(name: str, field: FieldInfo, language: LanguageName) -> str:

@@ -23,9 +23,10 @@ from tsugiki.errors import StudyError
 from tsugiki.work.assess import SPARE_TOKENS
 from tsugiki.work.design import steps_for
 from tsugiki.work.examples import write_examples
-from tsugiki.work.orders import Orders, held_for, plans_for
+from tsugiki.work.orders import Orders, held_for, plans_for, with_rank
 from tsugiki.work.prepare import DEV, TEST, TRAIN, DataSpec, divided, read_source, usable_findings
 from tsugiki.work.preview import preview
+from tsugiki.work.prior import SMALLEST_LARGEST
 from tsugiki.work.process import run_in_process
 from tsugiki.work.spec import read_result
 from tsugiki.work.task import counting, template_for
@@ -48,7 +49,8 @@ def estimate_study(data: DataSpec, base: str, design: Design, plan: PlanSpec, re
     train_rows = round(seen.findings.used * share) if seen.train_rows is None else seen.train_rows
     methods = []
     resolved = recipe.model_copy(update={"micro_tokens": tokens_per_pass(recipe.micro_tokens, device)})
-    for method, wanted in plans_for(design.methods, plan).items():
+    for method, asked in plans_for(design.methods, plan).items():
+        wanted = with_rank(asked, SMALLEST_LARGEST)
         held = held_for(method, resolved)
         found = estimate_footprint(config, wanted, held, work, dtype=dtype, on_gpu=device.type == "cuda")
         recompute = held.recompute == "always"
@@ -81,7 +83,8 @@ def measured(
     source = read_source(data)
     splits = divided(source, usable_findings(source), design)
     template = template_for(load_tokenizer(BaseSpec(estimate["base"])), source.examples)
-    orders = Orders(estimate["base"], design, plans_for(design.methods, plan), recipe, template)
+    plans = {method: with_rank(one, SMALLEST_LARGEST) for method, one in plans_for(design.methods, plan).items()}
+    orders = Orders(estimate["base"], design, plans, recipe, template)
     with TemporaryDirectory(prefix="tsugiki-estimate-") as folder:
         for name, part in ((TRAIN, splits.train), (DEV, splits.dev), (TEST, splits.test)):
             write_examples(Path(folder) / name, part)

@@ -1,7 +1,7 @@
 """What the base can do untrained: with the bare prompt, and with a few solved examples in front of it.
 
-One process for both, run by `trial`. These answers are what every adapted model has to beat. The loss on general text
-is taken here as "before", once for the whole study.
+One process for both, run by `trial`. These answers are what every adapted model has to beat. Shifted rows are answered
+with the bare prompt, and the loss on general text is taken as "before", once for the whole study.
 """
 
 from __future__ import annotations
@@ -34,6 +34,14 @@ def answer_untrained(spec: TrialSpec, study: Path, emit: Emit) -> dict[str, Any]
         answers = answer_all(base.model, base.tokenizer, texts, shape)
         seconds[name] = time.perf_counter() - started
         found[name] = scored(test, answers)
+    shifted: dict[str, Any] = {}
+    if spec.shift is not None:
+        emit({"event": "phase", "phase": "answer shifted rows"})
+        rows = read_examples(study / spec.shift)
+        started = time.perf_counter()
+        answers = answer_all(base.model, base.tokenizer, [rendered(example) for example in rows], shape)
+        seconds["shifted"] = time.perf_counter() - started
+        shifted = {"shifted": {**scored(rows, answers), "digest": digest_file(study / spec.shift)}}
     emit({"event": "phase", "phase": "retention"})
     started = time.perf_counter()
     general = general_losses(base.model, base.tokenizer, micro_tokens=spec.recipe.micro_tokens)
@@ -44,4 +52,5 @@ def answer_untrained(spec: TrialSpec, study: Path, emit: Emit) -> dict[str, Any]
         "test_digest": digest_file(study / spec.test),
         "shots": [example.row for example in chosen],
         "general": general,
+        **shifted,
     }

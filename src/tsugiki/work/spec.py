@@ -40,9 +40,11 @@ class TrialSpec(BaseModel):
     plans: tuple[PlanSpec, ...] = Field((), description="one plan; the calibration has one per method")
     recipe: Recipe
     learning_rates: tuple[float, ...] = Field((), description="search: the rates to try")
+    ranks: tuple[int, ...] = Field((), description="search: ranks to which the updates are cut, to see which suffices")
     train: str = "data/train.jsonl"
     dev: str = "data/dev.jsonl"
     test: str = "data/test.jsonl"
+    shift: str | None = Field(None, description="shifted rows that are answered beside the test rows")
     shots: int = Field(0, ge=0, description="reference: examples in the k-shot prompt")
     measurements: tuple[Measurement, ...] = Field((), description="train: what is measured besides quality")
 

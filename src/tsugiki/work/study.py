@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -22,14 +22,16 @@ from tsugiki.data.check import Findings
 from tsugiki.data.split import Splits
 from tsugiki.errors import StudyError, UsageError
 from tsugiki.files import write_json
-from tsugiki.measure.cost import Prices
+from tsugiki.measure.prices import Prices
 from tsugiki.work.assemble import write_scorecard
 from tsugiki.work.design import PlannedTrial, Schedule, calibration_of, design_study, schedule_from_json
 from tsugiki.work.examples import read_examples, write_examples
+from tsugiki.work.experience import expected, teach
 from tsugiki.work.lock import check_lock, lock_study, only_one, study_file
 from tsugiki.work.orders import Orders, does_not_fit, plans_for
 from tsugiki.work.prepare import (
     ALL,
+    SHIFT,
     DataSpec,
     Source,
     blaming_length,
@@ -74,6 +76,7 @@ class Study:
     recipe: Recipe = field(default_factory=Recipe)
     template: Literal["auto", "plain", "chat"] = "auto"
     prices: Prices | None = None  # None: no money on the scorecard
+    learn_from: Path | None = None  # a folder of studies whose lessons count; None: rules alone
 
 
 @dataclass(frozen=True)
@@ -99,12 +102,14 @@ def run_study(
             orders = _prepare(session)
             schedule = _schedule(session, orders)
             _run_trials(session, orders, schedule)
+            _use_what_is_left(session, orders, schedule)
         except KeyboardInterrupt:
             raise StudyError(
                 f"The study in {folder} was stopped; what had finished is kept.",
                 fix="Run the same command again to go on.",
             ) from None
         shutil.rmtree(prefix_folder(folder), ignore_errors=True)
+        teach(folder, schedule)
         on_event({"event": "stage", "stage": "report"})
         card = write_scorecard(folder)
     ended = {trial.id: read_result(folder, trial.id) for trial in schedule.trials}
@@ -162,7 +167,7 @@ def _prepare(session: _Session) -> Orders:
         )
     session.on_event({"event": "stage", "stage": "read"})
     source = read_source(study.data)
-    session.on_event({"event": "reading", "sentence": source.guess.sentence})
+    session.on_event({"event": "reading", "sentence": " ".join((source.guess.sentence, *source.suggestions))})
     orders = Orders(
         base=study.base,
         design=study.design,
@@ -189,7 +194,11 @@ def _prepare(session: _Session) -> Orders:
     lock_study(folder, {**values, "base": base}, created=datetime.now(UTC).isoformat(timespec="seconds"))
     if parts is not None:
         write_parts(source, folder, *parts)
-    return orders.on_base(inspection["identity"]["digest"])
+    found = read_check(folder)
+    assert found is not None, "a study without its parts"
+    shift = SHIFT if "shift" in found["parts"] else None
+    orders = replace(orders, base_digest=inspection["identity"]["digest"], shift=shift)
+    return replace(orders, prior=expected(folder, study.design, inspection, study.learn_from))
 
 
 def _parts(study: Study, source: Source, folder: Path, lengths: Sequence[Sequence[int]]) -> tuple[Findings, Splits]:
@@ -225,6 +234,7 @@ def _schedule(session: _Session, orders: Orders) -> Schedule:
         schedule = design_study(
             session.study.design,
             session.study.recipe,
+            orders.expected,
             rows=check["parts"]["train"],
             calibration=calibration_of(found, reference),
             budget_minutes=minutes * (1 - RESERVE) - (session.spent - reference["wall_seconds"]) / 60,
@@ -256,6 +266,27 @@ def _run_trials(session: _Session, orders: Orders, schedule: Schedule) -> None:
         found = read_result(session.folder, trial.id)
         assert found is not None, f"{trial.id} left no result"
         session.on_event({"event": "trial_ended", **place, "status": found["status"], "reason": found["reason"]})
+
+
+def _use_what_is_left(session: _Session, orders: Orders, schedule: Schedule) -> None:
+    """Seeds that the budget cut, as long as one of all methods fits: more seeds narrow what the verdict compares."""
+    for seed in sorted({trial.seed for trial in schedule.spare}):
+        turn = [trial for trial in schedule.spare if trial.seed == seed]
+        specs = [orders.for_trial(trial, session.folder) for trial in turn]
+        seconds = sum(
+            trial.seconds for trial, spec in zip(turn, specs, strict=True) if not is_finished(session.folder, spec)
+        )
+        unfit = any(does_not_fit(session.folder, trial.method) for trial in turn)
+        if unfit or session.spent + seconds > session.study.design.budget_minutes * 60:
+            return
+        for number, (trial, spec) in enumerate(zip(turn, specs, strict=True), start=1):
+            if not is_finished(session.folder, spec):
+                place = {"trial": trial.id, "number": number, "of": len(turn)}
+                session.on_event({"event": "spare_started", **place, "seconds": trial.seconds})
+                found = session.run(spec)
+                session.on_event(
+                    {"event": "trial_ended", **place, "status": found["status"], "reason": found["reason"]}
+                )
 
 
 def _out_of_time(trial: PlannedTrial, spent: float, budget: float) -> dict[str, str]:

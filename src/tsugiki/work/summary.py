@@ -13,12 +13,13 @@ from typing import Any
 
 from tsugiki.config import MethodName, parse
 from tsugiki.measure.baselines import copy_answers, majority_answer
-from tsugiki.measure.cost import Machine, Prices, cost_of
+from tsugiki.measure.cost import Machine, cost_of, rate_for
 from tsugiki.measure.metrics import comparable_scores, quality, scores_of
+from tsugiki.measure.prices import Prices
 from tsugiki.measure.stats import Estimate, margin_for, non_inferiority, unmeasured
 from tsugiki.report.words import missing_sentence
 from tsugiki.work.evidence import Evidence, Result
-from tsugiki.work.verdict import Measured, Retention
+from tsugiki.work.measured import Measured, Retention
 
 Entry = dict[str, Any]
 
@@ -28,11 +29,11 @@ def measured_references(evidence: Evidence) -> dict[str, Measured | None]:
     trial = evidence.result("reference")
     if trial is not None:
         for name, answers in trial["references"].items():
-            found[name] = _measured(evidence, [answers_of(answers)], trial["test_digest"])
+            found[name] = measured_answers(evidence, [answers_of(answers)], trial["test_digest"])
     copied = copy_answers([example.prompt for example in evidence.test])
     frequent = majority_answer([example.completion for example in evidence.train])
     for name, texts in (("copy", copied), ("majority", [frequent or ""] * len(evidence.test))):
-        found[name] = _measured(evidence, [texts], evidence.test_digest)
+        found[name] = measured_answers(evidence, [texts], evidence.test_digest)
     return found
 
 
@@ -43,18 +44,23 @@ def measured_methods(evidence: Evidence) -> dict[MethodName, Measured]:
         if done:
             answers = [answers_of(one) for one in done]
             digest = next((one["test_digest"] for one in done if one["test_digest"] != evidence.test_digest), None)
-            found[method] = _measured(evidence, answers, digest or evidence.test_digest)
+            found[method] = measured_answers(evidence, answers, digest or evidence.test_digest)
     return found
 
 
 def retention_of(evidence: Evidence, method: MethodName) -> Retention:
-    """Both languages count the same, and so does every seed."""
+    """Both languages count the same, and so does every seed; a seed that was not measured leaves it open."""
     before = _general_before(evidence, method)
-    after = [one["general"] for one in evidence.done(evidence.finals(method)) if "general" in one]
+    after = [_general_after(one) for one in evidence.done(evidence.finals(method))]
+    known = [loss for loss in after if loss is not None]
     return Retention(
         loss_before=None if before is None else mean(before.values()),
-        loss_after=mean(mean(losses.values()) for losses in after) if after else None,
+        loss_after=mean(known) if known and len(known) == len(after) else None,
     )
+
+
+def _general_after(found: Result) -> float | None:
+    return mean(found["general"].values()) if "general" in found else None
 
 
 def _general_before(evidence: Evidence, method: MethodName) -> dict[str, float] | None:
@@ -141,7 +147,8 @@ def _comparable(evidence: Evidence, answers: Sequence[Sequence[str]]) -> list[li
     return [comparable_scores(evidence.criteria.metric, one, evidence.references) for one in answers]
 
 
-def _measured(evidence: Evidence, answers: Sequence[Sequence[str]], digest: str) -> Measured:
+def measured_answers(evidence: Evidence, answers: Sequence[Sequence[str]], digest: str) -> Measured:
+    """`answers`: of each seed to the test rows of `evidence`; `digest`: of the rows that were really answered."""
     return Measured(scores=_comparable(evidence, answers), quality=estimate(evidence, answers), test_digest=digest)
 
 
@@ -185,16 +192,28 @@ def _retention_json(evidence: Evidence, method: MethodName, found: Retention) ->
 
 def _cost(evidence: Evidence, done: Sequence[Result], first: Result | None) -> dict[str, Any] | None:
     """Of one training, and of a thousand answers at the pace of the test set; None without the user's prices."""
-    if evidence.lock["prices"] is None or not done or first is None:
+    prices = prices_of(evidence)
+    if prices is None or not done or first is None:
         return None
-    prices = parse(Prices, evidence.lock["prices"], source="prices of the study")
-    machine: Machine = "cpu" if first["machine"]["accelerator"] is None else "gpu"
-    training = cost_of(mean(one["training"]["seconds"] for one in done), machine=machine, prices=prices)
-    answers = cost_of(1000 * first["answer_seconds"] / len(evidence.test), machine=machine, prices=prices)
-    if training is None:
+    machine, case = machine_of(first), prices.case
+    seconds = mean(one["training"]["seconds"] for one in done)
+    training = cost_of(seconds, rate_for(prices, machine, case.training_paid))
+    per_answer = first["answer_seconds"] / len(evidence.test)
+    answers = cost_of(1000 * per_answer, rate_for(prices, machine, case.serving_paid))
+    if training is None and answers is None:
         return None
     about = {"currency": prices.currency, "source": prices.source, "date": prices.date}
     return {"train": training, "per_1000_answers": answers, **about}
+
+
+def prices_of(evidence: Evidence) -> Prices | None:
+    """The user's table; None where the study was started without one."""
+    table = evidence.lock["prices"]
+    return None if table is None else parse(Prices, table, source="prices of the study")
+
+
+def machine_of(found: Result) -> Machine:
+    return "cpu" if found["machine"]["accelerator"] is None else "gpu"
 
 
 def _facts(done: Sequence[Result]) -> dict[str, int] | None:
@@ -213,6 +232,7 @@ def _by_seed(evidence: Evidence, found: Result) -> dict[str, Any]:
         "dev_loss": found["dev_loss"],
         "train_seconds": found["training"]["seconds"],
         "best_step": found["training"]["best_step"],
+        "loss_after": _general_after(found),
     }
 
 

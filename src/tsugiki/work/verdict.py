@@ -2,7 +2,7 @@
 
 Called by work/ with plain values; it reads no file, trains nothing and never looks at the test set to choose its
 candidate. The candidate is the first small method (lora, adapter, hybrid) in `candidate_order`, which was made on dev,
-that did not fail. Five findings about it are made, each from an interval or a test at `criteria.confidence`, and the
+that did not fail. Six findings about it are made, each from an interval or a test at `criteria.confidence`, and the
 verdict is read off the table in work/ruling.py.
 
 Before the table: no candidate, or one whose scores are missing, not numbers, or of another test set, is undecidable
@@ -29,6 +29,7 @@ from tsugiki.measure.stats import (
     paired_difference,
     superiority,
 )
+from tsugiki.work.measured import Measured, Retention, is_complete
 from tsugiki.work.ruling import (
     FullFinding,
     QualityFinding,
@@ -36,29 +37,14 @@ from tsugiki.work.ruling import (
     ReferenceFinding,
     RetentionFinding,
     SeedFinding,
+    ShiftFinding,
     Value,
     ruling,
 )
+from tsugiki.work.shift_finding import Pair, ShiftNumbers, Terms, judge_shift
 
 FEWEST_SEEDS = 3
 BASE = "base"  # the reference that must be there
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What one method or reference did on the test set. `quality` is the reported metric (measure/metrics.quality)."""
-
-    scores: Scores  # per seed, per test item, in the order of the test set; their mean is the value of `quality`
-    quality: Estimate | None
-    test_digest: str  # of the test set it was measured on
-
-
-@dataclass(frozen=True)
-class Retention:
-    """Loss on general text before and after training, in nats per token, averaged over seeds."""
-
-    loss_before: float | None
-    loss_after: float | None
 
 
 @dataclass(frozen=True)
@@ -73,6 +59,7 @@ class StudyNumbers:
     test_digest: str
     groups: tuple[Hashable, ...] | None = None  # of the test items
     seed: int = 0  # of the resampling
+    shift: ShiftNumbers | None = None  # None: the study has no shifted rows
 
 
 @dataclass(frozen=True)
@@ -101,8 +88,17 @@ def decide(result: StudyNumbers, criteria: Criteria) -> Verdict:
     full, full_reason = _judge_against_full(case)
     retention, retention_reason = _judge_retention(case)
     seeds, seed_reasons = _judge_seeds(case, full)
-    value, rule = ruling(quality, references, full, retention, seeds)
-    reasons = [quality_reason, *reference_reasons, full_reason, retention_reason, *seed_reasons, *reasons]
+    shift, shift_reasons = _judge_shift(case)
+    value, rule = ruling(quality, references, full, retention, seeds, shift)
+    reasons = [
+        quality_reason,
+        *reference_reasons,
+        full_reason,
+        retention_reason,
+        *seed_reasons,
+        *shift_reasons,
+        *reasons,
+    ]
     needed = None
     if value == "undecidable":
         needed, needed_reason = _needed(case, quality, references, full)
@@ -121,21 +117,11 @@ class _Case:
 
 def _fault(name: str, measured: Measured | None, result: StudyNumbers) -> Reason | None:
     """Why these scores cannot be used, or None."""
-    if measured is None or measured.quality is None or not _numbers(measured, result.test_items):
+    if measured is None or measured.quality is None or not is_complete(measured, result.test_items):
         return "not_measured", {"method": name}
     if measured.test_digest != result.test_digest:
         return "stale", {"name": name}
     return None
-
-
-def _numbers(measured: Measured, test_items: int) -> bool:
-    """Every seed scored every test item, and the reported quality is a number with an interval."""
-    estimate = measured.quality
-    if estimate is None or estimate.n != test_items:
-        return False
-    full = bool(measured.scores) and all(len(scores) == test_items for scores in measured.scores)
-    values = [value for scores in measured.scores for value in scores]
-    return full and all(map(math.isfinite, (*values, estimate.value, estimate.low, estimate.high)))
 
 
 def _judge_quality(case: _Case) -> tuple[QualityFinding, Reason]:
@@ -257,6 +243,23 @@ def _judge_seeds(case: _Case, full: FullFinding) -> tuple[SeedFinding, list[Reas
         if count < FEWEST_SEEDS
     ]
     return "few" if few else "enough", few
+
+
+def _judge_shift(case: _Case) -> tuple[ShiftFinding, list[Reason]]:
+    """Full and base take part where they were measured on both sets of rows (work/shift_finding.py)."""
+    result, shift = case.result, case.result.shift
+    if shift is None:
+        return "none", []
+    full = result.methods.get("full")
+    full = full if "full" not in result.failed and _fault("full", full, result) is None else None
+    return judge_shift(
+        case.candidate,
+        Pair(case.measured, shift.usable(shift.methods.get(case.candidate))),
+        Pair(full, shift.usable(shift.methods.get("full"))),
+        Pair(_usable_references(result)[0].get(BASE), shift.usable(shift.base)),
+        margin=0.0 if full is None else _margin(case, full),
+        terms=Terms(case.criteria.success, case.criteria.confidence, (result.groups, shift.groups), result.seed),
+    )
 
 
 def _needed(
