@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
-import math
+import re
 import unicodedata
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from lxml import etree
+from PIL import ImageFont
 from pptx import Presentation
 from pptx.oxml.ns import qn
 from pptx.util import Emu
@@ -29,10 +31,10 @@ def titles(deck: Any) -> list[str]:
 
 
 def texts(slide: Any) -> list[str]:
-    """Everything that a reader sees in text boxes and tables, in reading order."""
+    """What a reader sees in title, text boxes and tables; without the footer."""
     found = []
     for shape in slide.shapes:
-        if shape.has_text_frame:
+        if shape.has_text_frame and (not shape.is_placeholder or shape == slide.shapes.title):
             found += [paragraph.text for paragraph in shape.text_frame.paragraphs]
         if shape.has_table:
             found += [cell.text_frame.text for row in shape.table.rows for cell in row.cells]
@@ -119,7 +121,7 @@ def areas(slide: Any) -> Iterator[Area]:
 
 
 def overfull(slide: Any) -> Iterator[str]:
-    """Texts that would not fit by this reckoning: letters half an em or so, Japanese a whole one, broken anywhere."""
+    """Texts that would not fit by this reckoning, which measures letters with a real font."""
     for shape in slide.shapes:
         if (shape.has_text_frame and not shape.is_placeholder) or shape == slide.shapes.title:
             frame = shape.text_frame
@@ -142,6 +144,19 @@ def _height(paragraph: Any, width: float) -> float:
     size = max((run.font.size.pt for run in paragraph.runs), default=0.0)
     if not size:
         return 0.0
-    ems = sum(0.52 if unicodedata.east_asian_width(letter) not in "WF" else 1.0 for letter in paragraph.text)
-    lines = max(1, math.ceil(ems * size / 72 / width))
+    lines, used = 1, 0.0
+    for piece in re.findall(r"[^ \u2e80-\u9fff\uff00-\uffef]+ ?|.", paragraph.text):
+        wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in piece)
+        narrow = "".join(letter for letter in piece if unicodedata.east_asian_width(letter) not in "WF")
+        length = (wide + _measured(narrow)) * size / 72
+        if used > 0 and used + length > width:
+            lines, used = lines + 1, 0.0
+        used += length
+        lines, used = lines + int(used // width), used % width
     return (lines * paragraph.line_spacing.pt + paragraph.space_after.pt) / 72
+
+
+@cache
+def _measured(text: str) -> float:
+    """In ems, by a font that comes with Pillow and is as wide as Helvetica."""
+    return ImageFont.load_default(size=100).getlength(text) / 100

@@ -1,4 +1,4 @@
-"""The slides, opened again: six of them, titled, inside their frames, editable, with the card's own numbers."""
+"""The slides, opened again: six or seven, titled, inside their frames, editable, with the card's own numbers."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ from tsugiki.report.slide_shapes import HEIGHT, JAPANESE, LATIN, WIDTH
 from tsugiki.report.slides import render_slides
 from tsugiki.report.words import say
 
-DECISION, QUALITY, COST, DATA, RISKS, NEXT = range(6)
+DECISION, QUALITY, COST, DATA, MONEY = range(5)
+RISKS, NEXT = -2, -1
 JAPANESE_LETTER = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 LATIN_WORD = re.compile(r"[A-Za-z][A-Za-z-]+")
 # What Japanese business prose writes in Latin letters, and what is data in these cards.
-ALLOWED = {"LoRA", "MiB", "GiB", "KiB", "PoC", "smollm", "tsugiki", "sha", "CPU", "scorecard", "json", "Wilson", "f"}
+ALLOWED = {"LoRA", "MiB", "GiB", "KiB", "PoC", "smollm", "CPU", "JPY", "curve-sizes", "budget", "full-"}
 
 
 def crowded_card(language: str) -> dict[str, Any]:
@@ -65,10 +66,11 @@ def named(request: pytest.FixtureRequest) -> tuple[dict[str, Any], Any]:
     return card, opened(card)
 
 
-def test_six_slides_with_a_title_each_in_sixteen_to_nine(named: tuple[dict[str, Any], Any]) -> None:
+def test_six_slides_or_seven_with_money_and_a_title_each(named: tuple[dict[str, Any], Any]) -> None:
     card, deck = named
     found = titles(deck)
-    assert len(found) == 6 and all(found) and len(set(found)) == 6
+    count = 7 if card.get("money") else 6
+    assert len(found) == count and all(found) and len(set(found)) == count
     assert (
         found[DECISION]
         == f"{say('page.verdict', card['language'])}\n{say('verdict.' + card['verdict']['value'], card['language'])}"
@@ -171,7 +173,7 @@ def test_quality_is_drawn_and_tabled_with_intervals() -> None:
     assert rows[1] == ["LoRA", "70.5%", "63.8 to 76.4", "−0.5 points (−1.9 to +1.2)", "open"]
     assert rows[4][:4] == ["Full fine-tuning", "79.0%", "72.9 to 84.1", "reference"]
     assert rows[8] == ["Majority answer", "31.0%", "25.0 to 37.7", "", ""]
-    values, criterion = charts(slide)[0].plots[0].series
+    criterion, values = charts(slide)[0].plots[0].series
     assert list(values.values) == [entry["quality"]["estimate"] for entry in entries]
     assert list(charts(slide)[0].plots[0].categories) == [
         "LoRA", "Adapter", "Hybrid", "Full", "Base", "k-shot", "Copy", "Majority",
@@ -210,7 +212,7 @@ def test_what_every_method_takes_is_a_table() -> None:
     assert rows["Stored size"][3] == "513 MiB"
     assert rows["Time to swap"] == ["4.1 ms", "3.2 ms", "12 ms", "1,810 ms"]
     assert rows["Per token"][:2] == ["18 ms merged", "25 ms unmerged"]
-    assert rows["Cost of one training"][0] == "–1" and "1  no price per machine hour is set" in whole(slide)
+    assert rows["Cost of one training"][0] == "–1" and "1) no price per machine hour is set" in whole(slide)
     bars = charts(slide)[0].plots[0]
     assert list(bars.categories) == ["Memory", "Training time", "Stored size"]
     assert [series.name for series in bars.series] == ["LoRA", "Adapter", "Hybrid", "Full"]
@@ -226,7 +228,7 @@ def test_the_learning_curve_is_a_chart_with_the_need_of_data() -> None:
     assert slide.shapes.title.text_frame.text == "必要な学習データは約212件。今回の500件で足りる"
     chart = charts(slide)[0]
     series = {one.name: one for one in chart.plots[0].series}
-    measured = series["実測（縦線は95%信頼区間）"]
+    measured = series["実測と95%区間"]
     assert list(measured.values) == [0.41, 0.56, 0.69, 0.785]
     assert [point.get("idx") for point in measured._element.find(qn("c:xVal")).iter(qn("c:pt"))] == list("0123")
     below, above = error_bars(measured)
@@ -236,7 +238,12 @@ def test_the_learning_curve_is_a_chart_with_the_need_of_data() -> None:
     assert error_bars(need) == ([42], [50])
     assert chart._chartSpace.find(f".//{qn('c:logBase')}").get("val") == "2"
     rows = dict(table(slide))
-    assert rows["使用した行"] == "800" and rows["除外した行"] == "3" and rows["うち評価"] == "200"
+    assert rows["ファイルの行数"] == "803" and rows["除外した行"] == "3"
+    assert rows["学習 / 調整 / 評価"] == "500 / 100 / 200"
+    forecast = series["予測と区間"]
+    assert list(forecast.values) == [0.842, 0.878]
+    assert error_bars(forecast)[0] == [pytest.approx(0.842 - 0.79), pytest.approx(0.878 - 0.81)]
+    assert "学習データを2倍の1,000件にした場合" in whole(slide)
     assert rows["成功基準に必要な学習件数（推定）"] == "212（170〜262）"
 
 
@@ -252,13 +259,42 @@ def test_a_missing_number_is_a_dash_with_its_reason_and_a_gap_in_the_chart() -> 
     card = does_not_fit_card("en")
     deck = opened(card)
     row = table(deck.slides[QUALITY])[4]
-    assert row[:3] == ["Full fine-tuning", "–2", ""] and "0.0%" not in row
+    assert row[:3] == ["Full fine-tuning", "–1", ""] and "0.0%" not in row
     reason = "did not fit into this machine's memory (estimated need 2.6 GiB)"
     assert reason in whole(deck.slides[QUALITY]) and reason in whole(deck.slides[COST])
-    values = charts(deck.slides[QUALITY])[0].plots[0].series[0]
+    values = charts(deck.slides[QUALITY])[0].plots[0].series[1]
     assert values.values[3] is None and error_bars(values)[0][3] is None
     assert not charts(deck.slides[COST])  # nothing to compare with
     assert all(cells[4].startswith("–") for cells in table(deck.slides[COST])[1:3])
+
+
+def test_money_is_an_account_with_its_prices_and_what_it_hangs_on() -> None:
+    card = full_card("en")
+    slide = opened(card).slides[MONEY]
+    assert slide.shapes.title.text_frame.text == "Net value ¥95,359 a month (interval ¥67,583 to ¥118,207)"
+    rows = {row[0]: row[1:] for row in table(slide)}
+    assert rows["Putting wrong answers right"] == ["−¥55,040", "−¥70,912 to −¥41,984"]
+    assert rows["Checking answers"] == ["–1", ""] and rows["Paid back after"][0] == "4.2 months"
+    found = whole(slide)
+    assert "1) not counted: minutes to check an answer (left blank)" in found
+    assert "Prices of 2026-11, quotation 7, in JPY" in found and "comes back after about 4.2 months" in found
+    low, high = charts(slide)[0].plots[0].series
+    base = card["money"]["horizon"]["net"]["estimate"]
+    assert list(low.values) == pytest.approx([bar["net_low"] - base for bar in card["money"]["tornado"]])
+    assert list(high.values) == pytest.approx([bar["net_high"] - base for bar in card["money"]["tornado"]])
+    assert charts(slide)[0].plots[0].categories[1] == "Wage of an hour\n¥1,600 to ¥4,800 (±50%)"
+    assert "Time saved: ¥150,720 ¥138,816 to ¥160,512 1,200 cases × 78.5% right" in notes(slide)
+
+
+def test_money_that_cannot_be_told_is_said_with_its_reason() -> None:
+    card = full_card("ja")
+    nothing = {"estimate": None, "low": None, "high": None}
+    card["money"]["month"]["net"] = card["money"]["horizon"]["net"] = dict(nothing)
+    card["money"]["reasons"] |= dict.fromkeys(("month.net", "horizon.net"), "人件費が分からないため計算できません")
+    card["money"]["tornado"] = []
+    slide = opened(card).slides[MONEY]
+    assert slide.shapes.title.text_frame.text == "差し引きの効果はまだ示せない" and not charts(slide)
+    assert "差し引きの効果は示せません（人件費が分からないため計算できません）。" in whole(slide)
 
 
 def test_risks_come_with_the_grave_ones_first_then_what_was_cut() -> None:
@@ -267,7 +303,7 @@ def test_risks_come_with_the_grave_ones_first_then_what_was_cut() -> None:
     assert "phone number" in rows[1][1] and "3.214 to 3.255" in rows[2][1]
     assert rows[-2][1].startswith("Other programs used the CPU")
     assert "Left out for time: seeds on the learning curve: 1 instead of 3" in rows[-1][1]
-    assert titles(opened(full_card("en")))[RISKS] == "1 to act on, 5 to watch"
+    assert titles(opened(full_card("en")))[RISKS] == "Risks: 1 to act on, 5 to watch"
 
 
 def test_a_kept_and_an_unmeasured_ability_are_said() -> None:
@@ -308,7 +344,7 @@ def test_the_next_steps_follow_from_the_verdict(verdict: str, states: list[str],
     ]  # fmt: skip
     found = whole(slide)
     assert step in found and data in found
-    assert "Megumi Sato, Production Engineering decides on the next stage; Makoto Takahashi" in found
+    assert "On the next stage: Megumi Sato, Production Engineering\nReview of the evidence: Makoto Takahashi" in found
     assert "Success 65.0%, withdrawal 40.0%, margin 2 points" in found
 
 

@@ -79,7 +79,8 @@ def check_scorecard(card: Any) -> list[str]:
 
 def check_extensions(card: Any) -> list[str]:
     """What is wrong with the optional parts of a scorecard that was read from elsewhere, one sentence each."""
-    return [f"{place or 'scorecard'} {fault}" for place, fault in _against(card, extensions(), "")]
+    faults = [f"{place or 'scorecard'} {fault}" for place, fault in _against(card, extensions(), "")]
+    return faults or [*_untellable_money(card.get("money") or {}), *_untellable_slices(card.get("slices") or {})]
 
 
 def scorecard_bytes(card: Card) -> bytes:
@@ -206,6 +207,22 @@ def _unexplained_money(money: Mapping[str, Any]) -> Iterator[str]:
             parents = (".".join(place.split(".")[:depth]) for depth in range(1, place.count(".") + 2))
             if value is None and not any(entry["reasons"].get(parent) for parent in parents):
                 yield f"money.{place} is null without a sentence in reasons"
+
+
+def _untellable_money(money: Mapping[str, Any]) -> Iterator[str]:
+    """What the account of a page or a slide needs of every line: a reason, or an interval."""
+    for group in ("month", "once", "change", "break_even", "horizon"):
+        for name, found in money.get(group, {}).items():
+            ends = found if isinstance(found, Mapping) else {"estimate": found, "low": found, "high": found}
+            if ends["estimate"] is None and f"{group}.{name}" not in money["reasons"]:
+                yield f"money.{group}.{name} is null without a sentence in reasons"
+            elif ends["estimate"] is not None and (ends["low"] is None or (ends["high"] is None and name != "months")):
+                yield f"money.{group}.{name} has no interval"
+
+
+def _untellable_slices(slices: Mapping[str, Any]) -> Iterator[str]:
+    if slices and slices["worst"] and slices["method"] not in slices["worst"]["quality"]:
+        yield f"slices.worst.quality lacks {slices['method']}"
 
 
 def _miscounted(card: Card) -> Iterator[str]:

@@ -1,8 +1,9 @@
-"""Native charts, editable in any office program, that show intervals: quality, learning curve, load.
+"""Native charts, editable in any office program, that show intervals: quality, learning curve, load, money.
 
-Called by `slide_numbers` with plain rows. What python-pptx has no words for (error bars, a logarithmic axis) is put
-into its XML here. Each chart carries a workbook with its numbers, the ends of the intervals among them, to which its
-error bars are linked: whoever edits the data moves dots and bars. A missing number is a gap, never a zero.
+Called by `slide_numbers` and `slide_money` with plain rows. What python-pptx has no words for (error bars, a
+logarithmic axis) is put into its XML here. Each chart carries a workbook with its numbers, the ends of the intervals
+among them, to which its error bars are linked: whoever edits the data moves dots and bars. A missing number is a gap,
+never a zero.
 """
 
 from __future__ import annotations
@@ -16,19 +17,28 @@ from typing import Any
 from pptx.chart.data import CategoryChartData, XyChartData
 from pptx.chart.datalabel import DataLabels
 from pptx.dml.color import RGBColor
-from pptx.enum.chart import XL_CHART_TYPE, XL_LABEL_POSITION, XL_LEGEND_POSITION, XL_MARKER_STYLE, XL_TICK_MARK
+from pptx.enum.chart import (
+    XL_CHART_TYPE,
+    XL_LABEL_POSITION,
+    XL_LEGEND_POSITION,
+    XL_MARKER_STYLE,
+    XL_TICK_LABEL_POSITION,
+    XL_TICK_MARK,
+)
 from pptx.enum.dml import MSO_LINE
 from pptx.oxml import parse_xml
 from pptx.oxml.ns import nsdecls, qn
 from pptx.util import Inches, Pt
 from xlsxwriter import Workbook
 
-from tsugiki.report.slide_shapes import FAINT, HAIR, INK, OTHER, SUBJECT, Box, Page, describe, set_typefaces
+from tsugiki.report.slide_shapes import FAINT, HAIR, INK, OTHER, PAPER, SUBJECT, Box, Page, describe, set_typefaces
+from tsugiki.report.slide_text import POINTS, ems
 
 PERCENT, COUNT = "0.0%", "#,##0"
 SHARE = "[<0.095]0.0%;0%"  # two digits, small shares too
 _TOPS = (0.25, 0.5, 1.0)  # where an axis of shares may end
 _MADE = datetime(2000, 1, 1)  # of the workbooks inside, which have no time of their own
+LIGHT = "B9D0E4"  # of a forecast
 _SHADES = (SUBJECT, "8A959D", "B3BCC2", "3F4A53")  # bars: the subject first, greys that differ in print
 
 
@@ -46,10 +56,11 @@ class Dot:
 
 @dataclass(frozen=True)
 class Curve:
-    """A learning curve: measured points (n, value, low, high), the fit with its band, and the data it takes."""
+    """Points (n, value, low, high) measured and forecast, the fit with its band, and the data it takes."""
 
     measured: Sequence[tuple[int, float, float, float]]
     fitted: Sequence[Mapping[str, float]] = ()  # n, estimate, low, high
+    forecast: Sequence[tuple[int, float, float, float]] = ()
     least: tuple[float, float, float] | None = None  # n, low, high
 
 
@@ -59,6 +70,7 @@ class CurveNames:
 
     measured: str
     fitted: str
+    forecast: str
     band: str
     criterion: str
     least: str
@@ -76,17 +88,19 @@ def dots_chart(
     spoken: str,
 ) -> None:
     """One dot with its interval per method and reference, and the criterion as a dashed line."""
-    data = CategoryChartData(number_format=PERCENT)
+    data = CategoryChartData()
     data.categories = [dot.name for dot in dots]
-    data.add_series(metric, [dot.value for dot in dots])
-    if criterion:
+    if criterion:  # first, so that the dots lie on its line
         data.add_series(criterion[1], [criterion[0]] * len(dots))
+    data.add_series(metric, [dot.value for dot in dots])
     chart = _added(page, box, XL_CHART_TYPE.LINE_MARKERS, data, name, spoken)
     _axis_of_shares(
         chart.value_axis, [dot.high for dot in dots] + [dot.value for dot in dots] + [criterion and criterion[0]]
     )
-    _axis_of_names(chart.category_axis)
-    values = chart.plots[0].series[0]
+    room = (box.width - 0.6) / len(dots) * POINTS * 0.95
+    widest = max(ems(dot.name, japanese=page.language == "ja") for dot in dots)
+    _axis_of_names(chart.category_axis, next((size for size in (11, 10) if widest * size <= room), 9))
+    values = chart.plots[0].series[-1]
     values.format.line.fill.background()
     values.smooth = False
     for point, dot in enumerate(dots):
@@ -94,18 +108,19 @@ def dots_chart(
         marker.style = XL_MARKER_STYLE.DIAMOND if dot.diamond else XL_MARKER_STYLE.CIRCLE
         marker.size = 8 if dot.diamond else 11
         _paint(marker.format, SUBJECT if dot.strong else OTHER)
-    _label_values(values, PERCENT)
+    _label_values(values, PERCENT, backed=True)
+    _hide_labels(values, [place for place, dot in enumerate(dots) if dot.diamond])  # they stand close to the axis
     ends = [_ends(dot.value, dot.low, dot.high) for dot in dots]
     columns = ("E", "F") if criterion else ("D", "E")
     _add_error_bars(values, "y", ends, [f"Sheet1!${column}$2:${column}${len(dots) + 1}" for column in columns], OTHER)
     if criterion:
-        line = chart.plots[0].series[1]
+        line = chart.plots[0].series[0]
         _draw_line(line, INK, 1.25, MSO_LINE.DASH)
         line.smooth = False
         _label_point(line.points[len(dots) - 1], criterion[1], page, XL_LABEL_POSITION.ABOVE)
-    rows: list[list[Any]] = [["", metric, *([criterion[1]] if criterion else []), "", "−", "+"]]
+    rows: list[list[Any]] = [["", *([criterion[1]] if criterion else []), metric, "", "−", "+"]]
     rows += [
-        [dot.name, dot.value, *([criterion[0]] if criterion else []), None, *pair]
+        [dot.name, *([criterion[0]] if criterion else []), dot.value, None, *pair]
         for dot, pair in zip(dots, ends, strict=True)
     ]
     _set_workbook(chart, rows)
@@ -116,13 +131,14 @@ def curve_chart(
 ) -> None:
     """Measured qualities with intervals over a logarithmic axis of training rows, the fit, and the least data."""
     lines = _curve_lines(curve, names, criterion)
-    data = XyChartData(number_format="General")
+    data = XyChartData()
     for line in lines:
         series = data.add_series(line.name)
         for x, y in line.points:
             series.add_data_point(x, y)
     chart = _added(page, box, XL_CHART_TYPE.XY_SCATTER_LINES_NO_MARKERS, data, name, spoken)
-    tops = [high for *_, high in curve.measured] + [row["high"] for row in curve.fitted] + [criterion]
+    tops = [high for *_, high in (*curve.measured, *curve.forecast)]
+    tops += [criterion, *(row["high"] for row in curve.fitted)]
     _axis_of_shares(chart.value_axis, tops)
     _axis_of_counts(chart.category_axis, [x for line in lines for x, _ in line.points], names.x_axis)
     rows: list[list[Any]] = []
@@ -140,7 +156,7 @@ def bars_chart(
     page: Page, box: Box, groups: Sequence[str], bars: Mapping[str, Sequence[float | None]], *, name: str, spoken: str
 ) -> None:
     """Horizontal bars in groups, a bar for each name of `bars` (the subject first), with their shares beside them."""
-    data = CategoryChartData(number_format=SHARE)
+    data = CategoryChartData()
     data.categories = list(groups)
     for series_name, values in bars.items():
         data.add_series(series_name, list(values))
@@ -165,6 +181,43 @@ def bars_chart(
     _set_workbook(chart, rows)
 
 
+def spread_chart(
+    page: Page,
+    box: Box,
+    rows: Sequence[tuple[str, float, float]],
+    *,
+    ends: tuple[str, str],
+    number_format: str,
+    name: str,
+    spoken: str,
+) -> None:
+    """For each row two bars from the middle: what changes when it goes to its lower and to its upper end."""
+    data = CategoryChartData()
+    data.categories = [row[0] for row in rows]
+    for side, end in enumerate(ends, start=1):
+        data.add_series(end, [row[side] for row in rows])
+    chart = _added(page, box, XL_CHART_TYPE.BAR_CLUSTERED, data, name, spoken)
+    plot = chart.plots[0]
+    plot.gap_width, plot.overlap = 60, 100
+    for side, (series, shade) in enumerate(zip(plot.series, (_SHADES[1], SUBJECT), strict=True), start=1):
+        _paint(series.format, shade)
+        series.format.line.fill.background()
+        series.invert_if_negative = False
+        _label_values(series, number_format, XL_LABEL_POSITION.OUTSIDE_END, size=9)
+        # Both ends on one side of the middle: only the outer bar is labelled.
+        inner = [place for place, row in enumerate(rows) if row[1] * row[2] > 0 and abs(row[side]) < abs(row[3 - side])]
+        _hide_labels(series, inner)
+    chart.category_axis.reverse_order = True
+    _axis_of_names(chart.category_axis, size=9)
+    chart.category_axis.tick_label_position = XL_TICK_LABEL_POSITION.LOW
+    reach = max((abs(end) for row in rows for end in row[1:]), default=1.0) or 1.0
+    axis = chart.value_axis
+    axis.minimum_scale, axis.maximum_scale, axis.visible = -1.6 * reach, 1.6 * reach, False  # room for the labels
+    axis.has_major_gridlines = False
+    _set_legend(chart)
+    _set_workbook(chart, [["", *ends], *rows])
+
+
 @dataclass(frozen=True)
 class _Line:
     name: str
@@ -173,6 +226,7 @@ class _Line:
     width: float = 1.5  # points; 0 for dots without a line
     dashed: bool = False
     marker: Any = None
+    light: bool = False
     in_legend: bool = True
     values: bool = False  # label every point with its own value
     ends: Sequence[tuple[float | None, float | None]] = ()
@@ -184,17 +238,23 @@ def _curve_lines(curve: Curve, names: CurveNames, criterion: float | None) -> li
     fitted = [(row["n"], row["estimate"]) for row in curve.fitted]
     within = [point for point in fitted if point[0] <= last]
     beyond = fitted[max(len(within) - 1, 0) :]
-    ends = [_ends(value, low, high) for _, value, low, high in curve.measured]
     lines = [
         _Line(
             names.measured, [(n, value) for n, value, *_ in curve.measured], width=0, marker=XL_MARKER_STYLE.CIRCLE,
-            values=True, ends=ends,
+            values=True, ends=[_ends(*point[1:]) for point in curve.measured],
         )
     ]  # fmt: skip
     if fitted:
         lines += [_Line(names.fitted, within), _Line(names.fitted, beyond, dashed=True, in_legend=False)]
         band = [[(row["n"], row[end]) for row in curve.fitted] for end in ("low", "high")]
         lines += [_Line(names.band, edge, FAINT, 1.0, in_legend=edge is band[0]) for edge in band]
+    if curve.forecast:
+        lines.append(
+            _Line(
+                names.forecast, [(n, value) for n, value, *_ in curve.forecast], width=0, marker=XL_MARKER_STYLE.CIRCLE,
+                light=True, values=True, ends=[_ends(*point[1:]) for point in curve.forecast],
+            )
+        )  # fmt: skip
     if criterion is not None:
         reach = [x for line in lines for x, _ in line.points]
         ends_of_line = [(min(reach), criterion), (max(reach), criterion)]
@@ -207,7 +267,8 @@ def _curve_lines(curve: Curve, names: CurveNames, criterion: float | None) -> li
                 across="x",
             )
         )  # fmt: skip
-    return [line for line in lines if line.points]
+    # LibreOffice loses a series that is followed by a longer one.
+    return sorted((line for line in lines if line.points), key=lambda line: -len(line.points))
 
 
 def _style_curve(series: Any, line: _Line, first: int) -> None:
@@ -220,9 +281,9 @@ def _style_curve(series: Any, line: _Line, first: int) -> None:
     series.marker.style = line.marker or XL_MARKER_STYLE.NONE
     if line.marker:
         series.marker.size = 9
-        _paint(series.marker.format, line.colour)
+        _paint(series.marker.format, line.colour, LIGHT if line.light else line.colour)
     if line.values:
-        _label_values(series, PERCENT)
+        _label_values(series, PERCENT, backed=True)
     if line.ends:
         last = first + len(line.points) - 1
         _add_error_bars(series, line.across, line.ends, [f"Sheet1!${c}${first}:${c}${last}" for c in "CD"], line.colour)
@@ -255,11 +316,11 @@ def _axis_of_shares(axis: Any, shares: Sequence[float | None]) -> None:
     axis.tick_labels.number_format, axis.tick_labels.number_format_is_linked = "0%", False
 
 
-def _axis_of_names(axis: Any) -> None:
+def _axis_of_names(axis: Any, size: float = 11) -> None:
     axis.format.line.color.rgb = RGBColor.from_string(FAINT)
     axis.major_tick_mark = XL_TICK_MARK.NONE
     axis.has_major_gridlines = False
-    axis.tick_labels.font.size = Pt(11)
+    axis.tick_labels.font.size = Pt(size)
     body = axis.tick_labels._element.find(f"{qn('c:txPr')}/{qn('a:bodyPr')}")
     body.set("rot", "0")  # level, on two lines if need be
     body.set("vert", "horz")
@@ -272,6 +333,7 @@ def _axis_of_counts(axis: Any, counts: Sequence[float], title: str) -> None:
     axis.minimum_scale, axis.maximum_scale = _round_below(min(counts)), max(counts) * 1.25
     scaling = axis._element.find(qn("c:scaling"))
     scaling.insert(0, parse_xml(f'<c:logBase {nsdecls("c")} val="2"/>'))
+    axis.major_unit = 2
     axis.has_major_gridlines = False
     axis.format.line.color.rgb = RGBColor.from_string(FAINT)
     axis.major_tick_mark = XL_TICK_MARK.OUTSIDE
@@ -296,7 +358,7 @@ def _set_legend(chart: Any, hidden: Sequence[int] = ()) -> None:
     """Below the chart, without the series that another one speaks for."""
     chart.has_legend = True
     chart.legend.position, chart.legend.include_in_layout = XL_LEGEND_POSITION.BOTTOM, False
-    chart.legend.font.size = Pt(11)
+    chart.legend.font.size = Pt(10)
     element = chart.legend._element
     for properties in element.iter(qn("a:defRPr")):
         set_typefaces(properties)
@@ -305,14 +367,31 @@ def _set_legend(chart: Any, hidden: Sequence[int] = ()) -> None:
         element.find(qn("c:legendPos")).addnext(parse_xml(entry))
 
 
-def _label_values(series: Any, number_format: str, place: Any = XL_LABEL_POSITION.RIGHT) -> None:
+def _label_values(
+    series: Any,
+    number_format: str,
+    place: Any = XL_LABEL_POSITION.RIGHT,
+    *,
+    size: float = 11,
+    backed: bool = False,
+) -> None:
     labels = DataLabels(series._element.get_or_add_dLbls())
     labels.show_value = True
     labels.number_format, labels.number_format_is_linked = number_format, False
     labels.position = place
-    labels.font.size = Pt(11)
+    labels.font.size = Pt(size)
+    if backed:  # a line may pass behind
+        field = f"<a:solidFill><a:srgbClr val='{PAPER}'/></a:solidFill>"
+        labels._element.find(qn("c:txPr")).addprevious(parse_xml(f"<c:spPr {nsdecls('c', 'a')}>{field}</c:spPr>"))
     for properties in labels._element.iter(qn("a:defRPr")):
         set_typefaces(properties)
+
+
+def _hide_labels(series: Any, points: Sequence[int]) -> None:
+    labels = series._element.get_or_add_dLbls()
+    for index in reversed(points):
+        hidden = f'<c:dLbl {nsdecls("c")}><c:idx val="{index}"/><c:delete val="1"/></c:dLbl>'
+        labels.insert(0, parse_xml(hidden))
 
 
 def _label_point(point: Any, text: str, page: Page, place: Any) -> None:
@@ -364,10 +443,10 @@ def _draw_line(series: Any, colour: str, points: float, dash: Any) -> None:
     series.marker.style = XL_MARKER_STYLE.NONE
 
 
-def _paint(target: Any, colour: str) -> None:
+def _paint(target: Any, edge: str, fill: str = "") -> None:
     target.fill.solid()
-    target.fill.fore_color.rgb = RGBColor.from_string(colour)
-    target.line.color.rgb = RGBColor.from_string(colour)
+    target.fill.fore_color.rgb = RGBColor.from_string(fill or edge)
+    target.line.color.rgb = RGBColor.from_string(edge)
 
 
 def _set_workbook(chart: Any, rows: Sequence[Sequence[Any]]) -> None:

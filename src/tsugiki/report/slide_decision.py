@@ -31,7 +31,7 @@ from tsugiki.report.slide_shapes import (
     write_list,
 )
 from tsugiki.report.slide_table import PAD, SIDE, TableCell, write_table
-from tsugiki.report.slide_text import fitted, line_height, lines_of
+from tsugiki.report.slide_text import fitted, line_height, lines_of, shortened_to
 from tsugiki.report.words import reason_sentence, say
 
 ALARM = "A32B25"
@@ -41,6 +41,7 @@ COLOURS: Mapping[str, tuple[str, str]] = {  # of a verdict: its word, the field 
     "stop": (ALARM, "FBEFEE"),
     "undecidable": ("45525C", "F1F4F6"),
 }
+LONGEST_FACT = 3.6  # inches at 12 points
 STAGES = ("study", "pilot", "production")
 STATES: Mapping[str, tuple[str, str, str]] = {  # of the stages, after a verdict
     "adopt": ("done", "next", "later"),
@@ -55,7 +56,7 @@ def decision_page(deck: Deck, card: Card) -> Page:
     """The verdict in a word and a sentence, three numbers, why, and whose study it is."""
     language, value = card["language"], card["verdict"]["value"]
     colour, tint = COLOURS[value]
-    field = Box(LEFT, 2.05, RIGHT - LEFT, 1.5)
+    field = Box(LEFT, 1.95, RIGHT - LEFT, 1.3)
     word = Box(field.left + 0.4, field.top + 0.1, 4.5, field.height - 0.2)
     verdict = say(f"verdict.{value}", language)
     page = add_page(deck, eyebrow=say("page.title", language), title=verdict, title_box=word)
@@ -63,17 +64,18 @@ def decision_page(deck: Deck, card: Card) -> Page:
     size = fitted(verdict, word.width, word.height - 0.3, (40, 36, 32, 28, 24), bold=True).size
     set_title(page, [(label, 13, QUIET), (verdict, size, colour)])
     purpose = card.get("study", {}).get("purpose") or say("page.untitled", language)
-    write(page, Box(LEFT, 0.7, RIGHT - LEFT, 0.8), purpose, sizes=(20, 18, 16, 15), bold=True, name="Purpose")
-    line = "    ".join(f"{name}: {found}" for name, found in about(card))
-    write(page, Box(LEFT, 1.55, RIGHT - LEFT, 0.44), line, sizes=(12, 11, 10), colour=QUIET, name="About")
+    write(page, Box(LEFT, 0.68, RIGHT - LEFT, 0.74), purpose, sizes=(20, 18, 16, 15), bold=True, name="Purpose")
+    _about(page, card, Box(LEFT, 1.45, RIGHT - LEFT, 0.44))
     _behind(page, Box(field.left, field.top, 0.12, field.height), colour)
     _behind(page, field, tint)
     sentence = Box(word.right + 0.2, field.top + 0.1, field.right - word.right - 0.45, field.height - 0.2)
     write(page, sentence, headline(card), sizes=(20, 18, 16, 14), bold=True, name="Headline", anchor="middle")
-    _tiles(page, card, Box(LEFT, 3.72, RIGHT - LEFT, 1.2))
-    write(page, Box(LEFT, 5.05, 6.0, 0.28), say("page.reasons", language), sizes=(13,), bold=True, name="Why")
-    reasons = Box(LEFT, 5.35, RIGHT - LEFT, 1.55)
-    _list(page, reasons, card["verdict"]["reasons"], sizes=(14, 13, 12, 11), numbered=True, gap=0.2, name="Reasons")
+    _tiles(page, card, Box(LEFT, 3.42, RIGHT - LEFT, 1.2))
+    write(page, Box(LEFT, 4.75, 6.0, 0.28), say("page.reasons", language), sizes=(13,), bold=True, name="Why")
+    reasons = Box(LEFT, 5.05, RIGHT - LEFT, 1.85)
+    write_list(
+        page, reasons, card["verdict"]["reasons"], sizes=(14, 13, 12, 11), numbered=True, gap=0.2, name="Reasons"
+    )
     return page
 
 
@@ -83,7 +85,8 @@ def risks_page(deck: Deck, card: Card) -> Page:
     counts = {level: sum(risk.level == level for risk in found) for level in ("high", "watch")}
     title = say("slide.risks_title", language, **counts) if found else say("slide.risks_none", language)
     page = add_page(deck, eyebrow=say("page.risks", language), title=title)
-    lines = [(risk.level, risk.text) for risk in found] or [("note", say("page.no_risk", language))]
+    lines: list[tuple[str, str]] = [(risk.level, risk.text) for risk in found]
+    lines = lines or [("note", say("page.no_risk", language))]
     lines += [("note", text) for text in _remarks(card)]
     rows = [_finding(card, level, text) for level, text in lines]
     size, room = 11, BODY.height - 0.3
@@ -119,10 +122,10 @@ def next_page(deck: Deck, card: Card) -> Page:
         fill, ink = (SUBJECT, PAPER) if active else ("D5E3EF", SUBJECT) if done else (WASH, QUIET)
         chevron(page, box, texts, fill=fill, colour=ink, name=texts[0][0])
     steps = Box(LEFT, BODY.top + 1.15, 7.3, BODY.height - 1.15)
-    _list(page, steps, next_steps(card), sizes=(18, 17, 16, 15, 14, 13, 12), numbered=True, gap=0.6, name="Steps")
+    write_list(page, steps, next_steps(card), sizes=(18, 17, 16, 15, 14, 13, 12), numbered=True, gap=0.6, name="Steps")
     side = Box(steps.right + 0.4, steps.top, RIGHT - steps.right - 0.4, steps.height)
     _behind(page, side, WASH)
-    panels = list(_panels(card))
+    panels = list(_panels(page, card))
     height = (side.height - 0.3) / len(panels)
     for number, (label, text) in enumerate(panels):
         top = side.top + 0.2 + number * height
@@ -133,17 +136,28 @@ def next_page(deck: Deck, card: Card) -> Page:
     return page
 
 
+def _about(page: Page, card: Card, box: Box) -> None:
+    """Whose study, when, on what; long names give way to one another."""
+    facts, sizes = list(about(card)), (12, 11, 10)
+    line = "    ".join(f"{name}: {found}" for name, found in facts)
+    if fitted(line, box.width, box.height, sizes).cut:
+        line = "    ".join(f"{name}: {_short(page, found)}" for name, found in facts)
+    write(page, box, line, sizes=sizes, colour=QUIET, name="About")
+
+
 def _tiles(page: Page, card: Card, box: Box) -> None:
     """The first three numbers of the page, side by side."""
     found = list(tiles(card))[:3]
     width = box.width / len(found)
+    amounts = [fitted(amount, width - 0.4, 0.5, (26, 24, 22, 20, 18, 16), bold=True) for _, amount, _ in found]
+    size = min(amount.size for amount in amounts)
     for number, (label, amount, compared) in enumerate(found):
         left = box.left + number * width + (0.25 if number else 0.0)
         room = width - (0.4 if number else 0.15)
         if number:
             _behind(page, Box(box.left + number * width, box.top + 0.05, 0.012, box.height - 0.1), HAIR)
         write(page, Box(left, box.top, room, 0.26), label, sizes=(12, 11, 10), colour=QUIET, name="Label")
-        write(page, Box(left, box.top + 0.26, room, 0.5), amount, sizes=(26, 24, 22, 20, 18, 16), bold=True, name=label)
+        write(page, Box(left, box.top + 0.26, room, 0.5), amount, sizes=(size,), bold=True, name=label)
         write(page, Box(left, box.top + 0.77, room, 0.43), compared, sizes=(12, 11, 10), colour=QUIET, name="Compared")
 
 
@@ -187,10 +201,10 @@ def _remarks(card: Card) -> Iterator[str]:
     )
 
 
-def _panels(card: Card) -> Iterator[tuple[str, str]]:
+def _panels(page: Page, card: Card) -> Iterator[tuple[str, str]]:
     language, study, set_before = card["language"], card.get("study", {}), criteria(card)
-    yield say("slide.needed", language), _data_needed(card)
-    people = {who: study.get(who) for who in ("owner", "reviewer")}
+    yield say("slide.needed", language), data_needed(card)
+    people = {who: _short(page, study.get(who) or "") for who in ("owner", "reviewer")}
     named = all(people.values())
     yield (
         say("slide.decides", language),
@@ -202,7 +216,7 @@ def _panels(card: Card) -> Iterator[tuple[str, str]]:
         yield say("slide.criteria", language), say("slide.criteria_value", language, margin=margin, **values)
 
 
-def _data_needed(card: Card) -> str:
+def data_needed(card: Card) -> str:
     """The number that would decide; where there is none, why."""
     language, verdict, used = card["language"], card["verdict"], card["data"]["used"]
     if verdict["needed_examples"] is not None:
@@ -214,19 +228,12 @@ def _data_needed(card: Card) -> str:
     return reason_sentence(known, {}, language) if known else say("slide.needed_open", language)
 
 
-def _list(
-    page: Page, box: Box, items: list[str], *, sizes: tuple[float, ...], numbered: bool, gap: float, name: str
-) -> None:
-    write_list(
-        page,
-        box,
-        items,
-        sizes=sizes,
-        name=name,
-        numbered=numbered,
-        gap=gap,
-        more=lambda count: say("slide.more", page.language, count=count),
-    )
+def _short(page: Page, text: str) -> str:
+    """A name or another short fact at a length that leaves room for the others."""
+    short = shortened_to(text, 1, 12, LONGEST_FACT)
+    if short != text:
+        page.cut.append(text)
+    return short
 
 
 def _behind(page: Page, box: Box, fill: str) -> None:

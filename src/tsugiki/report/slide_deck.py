@@ -54,8 +54,8 @@ from tsugiki.report.slide_text import fitted, shortened_to
 
 TITLE_ONLY = "Title Only"  # the layout of python-pptx's own template that all slides use
 EYEBROW = Box(LEFT, 0.4, RIGHT - LEFT, 0.28)
-TITLE = Box(LEFT, 0.68, RIGHT - LEFT, 0.9)
-BODY = Box(LEFT, 1.85, RIGHT - LEFT, 4.95)
+TITLE = Box(LEFT, 0.7, RIGHT - LEFT, 0.9)
+BODY = Box(LEFT, 1.75, RIGHT - LEFT, 5.05)
 FOOTER = Box(LEFT, 7.0, 11.0, 0.26)
 NUMBER = Box(RIGHT - 1.0, 7.0, 1.0, 0.26)
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip archive can hold
@@ -72,6 +72,7 @@ def new_deck(language: Language, footer: str) -> Deck:
     """16:9 with one layout, whose theme carries our fonts and colours, so that what is added later looks alike."""
     presentation = Presentation()
     presentation.slide_width, presentation.slide_height = Inches(WIDTH), Inches(HEIGHT)
+    presentation.element.find(qn("p:sldSz")).attrib.pop("type", None)  # "4:3" in python-pptx's template
     for layout in list(presentation.slide_layouts):
         if layout.name != TITLE_ONLY:
             presentation.slide_layouts.remove(layout)
@@ -142,7 +143,7 @@ def _place_placeholder(shape: Any, on_master: bool) -> None:
         return
     place(shape, places[kind])
     if kind != "body":
-        set_frame(shape.text_frame, "bottom" if kind == "title" else "middle")
+        set_frame(shape.text_frame, "top" if kind == "title" else "middle")
 
 
 def _set_title_style(master: Any) -> None:

@@ -8,7 +8,7 @@ no program guesses a font for Japanese. Never looks into a scorecard.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from pptx.util import Inches, Pt
 
 from tsugiki.report.figures import Language
 from tsugiki.report.slide_text import LINE, POINTS, Fitted, fitted, line_height, lines_of, shortened_to
+from tsugiki.report.words import say
 
 WIDTH, HEIGHT = 13.333, 7.5
 LEFT, RIGHT = 0.6, WIDTH - 0.6
@@ -89,12 +90,11 @@ def write_list(
     name: str,
     numbered: bool = False,
     gap: float = 0.35,
-    more: Callable[[int], str],
 ) -> None:
     """A bulleted or numbered list in the largest size in which all items fit; `gap` is the space between them in lines.
 
-    Where they do not even fit in the smallest, long items are cut to three lines, and the last ones give way to what
-    `more` says about their number.
+    Where they do not even fit in the smallest, long items are cut to three lines, and the last ones give way:
+    a sentence says how many they are.
     """
     size, shown = _list_that_fits(page, items, box, sizes, gap)
     frame = _text_box(page, box, name, "top")
@@ -107,7 +107,8 @@ def write_list(
         page.cut.extend(items[len(shown) :])
         paragraph = frame.add_paragraph() if shown else frame.paragraphs[0]
         set_paragraph(paragraph, size, "left")
-        add_run(paragraph, more(len(items) - len(shown)), page.language, size=size, colour=QUIET)
+        more = say("slide.more", page.language, count=len(items) - len(shown))
+        add_run(paragraph, more, page.language, size=size, colour=QUIET)
 
 
 def block(page: Page, box: Box, *, fill: str, name: str) -> None:
@@ -201,6 +202,7 @@ def set_paragraph(paragraph: Any, size: float, align: Align, *, after: float = 0
     paragraph.alignment = _ALIGN[align]
     paragraph.line_spacing = Pt(size * LINE)
     paragraph.space_before, paragraph.space_after = Pt(0), Pt(after)
+    paragraph._p.get_or_add_endParaRPr().set("sz", str(int(size * 100)))  # an empty line is as high as the others
 
 
 def _set_bullet(paragraph: Any, *, numbered: bool) -> None:
@@ -260,7 +262,9 @@ def _paint(shape: Any, fill: str) -> None:
     shape.fill.solid()
     shape.fill.fore_color.rgb = RGBColor.from_string(fill)
     shape.line.fill.background()
-    shape.shadow.inherit = False
+    style = shape._element.find(qn("p:style"))  # the theme's shadow and outline
+    if style is not None:
+        shape._element.remove(style)
 
 
 def place(shape: Any, box: Box) -> None:

@@ -31,6 +31,7 @@ from tsugiki.report.slide_shapes import (
 from tsugiki.report.slide_text import line_height, lines_of, shortened_to
 
 PAD, SIDE = 0.05, 0.08  # inches above and below, left and right of a cell's text
+MOST_AIR = 1.5  # times the height that a row needs
 _NO_STYLE = "{2D5ABB26-0587-4C30-8999-92F81FD0307C}"
 
 
@@ -54,12 +55,12 @@ def write_table(
     name: str,
     described: str,
     align: Sequence[Align] | None = None,
-    emphasis: int | None = None,
+    emphasis: Sequence[int] = (),
 ) -> float:
     """A native table that ends inside the box; returns where it ends.
 
     `widths` are shares of the box. Where the text does not fit in the smallest size, cells are cut to two lines, then
-    to one; `emphasis` is the row that gets a tint.
+    to one; `emphasis` are the rows that get a tint.
     """
     columns = [box.width * width / sum(widths) for width in widths]
     align = align or ["left", *["right"] * (len(head) - 1)]
@@ -79,7 +80,7 @@ def write_table(
     for number, cells in enumerate(laid.rows):
         for column, cell in enumerate(cells):
             _fill_cell(page, table.cell(number, column), cell, laid.size, align[column], is_head=number == 0)
-            if emphasis is not None and number == emphasis + 1:
+            if number - 1 in emphasis:
                 table.cell(number, column).fill.solid()
                 table.cell(number, column).fill.fore_color.rgb = RGBColor.from_string(SUBJECT_TINT)
     return box.top + sum(laid.heights)
@@ -100,12 +101,14 @@ def _laid_out(
     columns: Sequence[float],
     sizes: Sequence[float],
 ) -> _Laid:
-    """Cells, row heights and size with which the table ends inside its box."""
+    """Cells, row heights and size with which the table ends inside its box, if possible without a broken number."""
     cells = [[TableCell(text, bold=True, colour=QUIET) for text in head], *[list(row) for row in rows]]
-    for size in sizes:
+    fitting = [size for size in sizes if sum(_row_height(row, size, columns) for row in cells) <= box.height]
+    tidy = [size for size in fitting if all(_is_tidy(row, size, columns) for row in cells)]
+    if fitting:
+        size = (tidy or fitting)[0]
         heights = [_row_height(row, size, columns) for row in cells]
-        if sum(heights) <= box.height:
-            return _Laid(cells, _stretched(heights, box.height), size)
+        return _Laid(cells, _stretched(heights, box.height), size)
     size = sizes[-1]
     for most in (3, 2, 1):
         cut = [
@@ -118,9 +121,18 @@ def _laid_out(
     return _Laid(cut, heights, size)
 
 
+def _is_tidy(row: Sequence[TableCell], size: float, columns: Sequence[float]) -> bool:
+    """No number and no interval is broken; names in the first column may be, between words."""
+    for place, (cell, width) in enumerate(zip(row, columns, strict=True)):
+        parts = (cell.text, cell.detail) if place else cell.text.split()
+        if any(lines_of(part, size, width - 2 * SIDE, bold=cell.bold) > 1 for part in parts):
+            return False
+    return True
+
+
 def _stretched(heights: list[float], room: float) -> list[float]:
-    """Rows with a little air where there is room for it, at most a third more than they need."""
-    factor = min(1.33, room / sum(heights))
+    """Rows with a little air where there is room for it."""
+    factor = min(MOST_AIR, room / sum(heights))
     return [height * factor for height in heights]
 
 
@@ -149,7 +161,8 @@ def _fill_cell(page: Page, target: Any, cell: TableCell, size: float, align: Ali
     target.vertical_anchor = MSO_ANCHOR.BOTTOM if is_head else MSO_ANCHOR.MIDDLE
     paragraph = target.text_frame.paragraphs[0]
     set_paragraph(paragraph, size, align)
-    add_run(paragraph, cell.text, page.language, size=size, bold=cell.bold, colour=cell.colour)
+    if cell.text:
+        add_run(paragraph, cell.text, page.language, size=size, bold=cell.bold, colour=cell.colour)
     if cell.note is not None:
         mark = add_run(paragraph, str(cell.note), page.language, size=size, colour=QUIET)
         mark._r.get_or_add_rPr().set("baseline", "30000")

@@ -74,28 +74,30 @@ def line_height(size: float) -> float:
     return size * LINE / POINTS
 
 
-def ems(text: str) -> float:
-    """Width of a text in multiples of its size, without breaking it."""
-    return sum(map(_em, text))
+def ems(text: str, *, japanese: bool = False) -> float:
+    """Width of a text in multiples of its size, without breaking it; in Japanese, signs like − take a whole one."""
+    return sum(_em(character, japanese) for character in text)
 
 
 def _lines_of_paragraph(text: str, room: float) -> int:
     """`room` in ems. Japanese lines lose up to a character, since some may neither end nor begin one."""
-    if any(_em(character) >= 1.0 and ord(character) > 0x7F for character in text):
-        room -= 1.0
-    room = max(room, 1.0)
+    japanese = any(unicodedata.east_asian_width(character) in "WF" for character in text)
+    if ems(text.rstrip(), japanese=japanese) <= room:
+        return 1
+    room = max(room - 1.0 if japanese else room, 1.0)
     lines, used = 1, 0.0
     for piece in _PIECES.findall(text):
-        width = ems(piece.rstrip(" \t"))
+        word = piece.rstrip(" \t")
+        width = ems(word, japanese=japanese)
         if used > 0 and used + width > room:
             lines, used = lines + 1, 0.0
         while width > room:  # a word longer than a line is broken inside
             lines, width = lines + 1, width - room
-        used += width + ems(piece[len(piece.rstrip(" \t")) :])
+        used += width + ems(piece[len(word) :])
     return lines
 
 
-def _em(character: str) -> float:
+def _em(character: str, japanese: bool) -> float:
     if character in _NARROW:
         return 0.34
     if character in _BROAD:
@@ -104,6 +106,5 @@ def _em(character: str) -> float:
         return 0.73
     if character.isascii():
         return 0.57
-    if unicodedata.east_asian_width(character) in "WFA":  # ambiguous ones are wide in a Japanese font
-        return 1.0
-    return 0.7
+    width = unicodedata.east_asian_width(character)
+    return 1.0 if width in "WF" or (width == "A" and japanese) else 0.7

@@ -1,4 +1,4 @@
-"""A scorecard as an editable PPTX of six slides: the decision, quality, cost, data, risks, next steps.
+"""A scorecard as an editable PPTX of six or seven slides: decision, quality, cost, data, money, risks, next steps.
 
 Called by work/slides.py. A pure function of the card: the same card gives the same bytes. Everything on the slides is
 a native object (titles, tables, charts with their numbers), in the card's language; the notes of each slide hold the
@@ -14,8 +14,10 @@ from datetime import UTC, datetime
 from tsugiki.report.scorecard import Card, subject
 from tsugiki.report.slide_decision import decision_page, next_page, risks_page
 from tsugiki.report.slide_deck import Deck, deck_bytes, new_deck, write_notes
+from tsugiki.report.slide_money import money_basis, money_page
 from tsugiki.report.slide_numbers import cost_page, data_page, quality_page
 from tsugiki.report.slide_shapes import Page
+from tsugiki.report.slide_text import shortened_to
 from tsugiki.report.words import say, translated
 
 # Each page, and the parts of the card's provenance that its numbers come from.
@@ -24,6 +26,7 @@ PAGES: Mapping[Callable[[Deck, Card], Page | None], tuple[str, ...]] = {
     quality_page: ("methods", "reference"),
     cost_page: ("methods",),
     data_page: ("learning_curve", "methods"),
+    money_page: ("methods", "reference"),
     risks_page: ("methods",),
     next_page: ("methods", "reference", "learning_curve"),
 }
@@ -38,7 +41,8 @@ def render_slides(card: Card) -> bytes:
     for compose, sources in PAGES.items():
         page = compose(deck, card)
         if page is not None:
-            write_notes(page, list(_notes(card, sources)))
+            basis = money_basis(card) if compose is money_page else []
+            write_notes(page, [*basis, *_notes(card, sources)])
     return deck_bytes(
         deck,
         title=study.get("purpose") or say("page.untitled", language),
@@ -51,7 +55,8 @@ def render_slides(card: Card) -> bytes:
 def _footer(card: Card) -> str:
     study = card.get("study", {})
     digest = study.get("digest") or card["data"]["digest"]
-    parts = (study.get("base", {}).get("name"), (study.get("created") or "")[:10], digest[:SHORT])
+    base = shortened_to(study.get("base", {}).get("name") or "", 1, 10, 4.0)
+    parts = (base, (study.get("created") or "")[:10], digest[:SHORT])
     return " · ".join(part for part in ("tsugiki", *parts) if part)
 
 

@@ -34,7 +34,7 @@ def read_scorecard(source: Path) -> Card:
         card: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise StudyError(f"{path} cannot be read as JSON: {error}.", fix=f"Name the {NAME} of a study.") from None
-    faults = check_scorecard(card) or check_extensions(card)
+    faults = check_extensions(card) or check_scorecard(card)
     if faults:
         more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
         raise StudyError(
