@@ -42,8 +42,7 @@ def speed() -> str:
             peer,
             f"{row['tokens_per_second_ratio']:.2f}",
             f"{row['peak_memory_ratio']:.2f}",
-            f"{row['our_share_of_peak']:.0%}",
-            f"{row['peer_share_of_peak']:.0%}",
+            *(_share(row[f"{side}_share_of_peak"]) for side in ("our", "peer")),
             _losses(row, "ours"),
             _losses(row, "peer"),
             str(len(row["runs"])),
@@ -119,6 +118,10 @@ def _races() -> Iterator[tuple[str, str, Result]]:
     for name, peer in PEERS.items():
         for setting, row in (_read(name) or {"rows": {}})["rows"].items():
             yield peer, setting, row
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0%}"
 
 
 def _losses(row: Result, side: str) -> str:

@@ -52,6 +52,7 @@ READ = {
     "Nov 2, 2026": "2026-11-02",
     "November 2nd, 2026 08:30": "2026-11-02 08:30",
     "Mon, 2 Nov 2026 08:30": "2026-11-02 08:30",
+    "2026-11-05 Thursday": "2026-11-05",
     "46328": "2026-11-02",
     "46328.5": "2026-11-02 12:00",
     "2026-11": "2026-11-01",
@@ -84,6 +85,7 @@ REFUSED = {
     "2026.1": "which is no date",
     "2 Xyz 2026": "which is no date",
     "unknown": "which is no date",
+    "2026-11-02 Monitor": "which is no date",
     "12345": "which is no date",
     "123456789": "which is no date",
 }

@@ -106,7 +106,7 @@ def test_a_group_goes_by_its_newest_row_and_its_older_rows_are_named() -> None:
     [
         (
             [day(0)] * 30,
-            r"test part would hold 30 instead of about 8.*1 moment, the largest, 2026-01-01, with 30 rows",
+            r"test part would hold 30 instead of about 8.*1 moment in all, 2026-01-01 alone with 30 rows",
         ),
         ([day(0)] * 10 + [day(1)] * 20, r"test part would hold 20 instead of about 8 rows"),
         ([day(0)] * 22 + [day(1)] * 8, r"dev part would hold 22 instead of about 4 rows.*--split-column"),

@@ -47,9 +47,9 @@ def test_the_lead_says_what_it_comes_to() -> None:
 
 def test_an_interval_across_zero_is_no_gain() -> None:
     card = full_card("en")
-    card["money"]["month"]["net"] |= {"low": -10.0}
+    card["money"]["net_per_month"] |= {"low": -10.0}
     assert "a gain is not certain" in money_lead(card)[0]
-    card["money"]["month"]["net"] |= {"estimate": -200.0, "low": -300.0, "high": -100.0}
+    card["money"]["net_per_month"] |= {"estimate": -200.0, "low": -300.0, "high": -100.0}
     card["money"]["break_even"]["months"] = {"estimate": None, "low": None, "high": None}
     first, second, *_ = money_lead(card)
     assert "costs more than it saves: −¥200 a month (95% interval −¥300 to −¥100)" in first
@@ -58,8 +58,8 @@ def test_an_interval_across_zero_is_no_gain() -> None:
 
 def test_without_a_net_value_the_reason_is_said() -> None:
     card = full_card("ja")
-    card["money"]["month"]["net"] = {"estimate": None, "low": None, "high": None}
-    card["money"]["reasons"]["month.net"] = "1か月の件数が分からないため計算できません"
+    card["money"]["net_per_month"] = None
+    card["money"]["reasons"]["net_per_month"] = "1か月の件数が分からないため計算できません"
     assert money_lead(card) == ["差し引きの効果は示せません（1か月の件数が分からないため計算できません）。"]
 
 
@@ -130,7 +130,7 @@ def test_the_tornado_draws_the_longest_bars_with_their_ranges(language: Language
     assert chart is not None and chart == tornado_chart(card)
     texts = [plain(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", chart.svg)]
     wanted = {
-        "ja": ("1件で減る作業時間", "1分30秒〜4分30秒（±50%）", "1,000〜1,300（記入）", "72.3%〜83.6%（区間）"),
+        "ja": ("1件で減る作業時間", "1分30秒〜4分30秒（±50%と仮定）", "1,000〜1,300（記入）", "72.3%〜83.6%（区間）"),
         "en": ("Minutes saved by a right answer", "1 min 30 s to 4 min 30 s (±50%)", "1,000 to 1,300 (given)"),
     }
     assert set(wanted[language]) <= set(texts)
@@ -166,8 +166,8 @@ def test_the_terminal_says_it_in_a_line_and_in_full() -> None:
     assert full.startswith("Prices of 2026-11, quotation 7, in JPY\nby the hour: ¥60 an hour of use")
     assert "(1) not counted: minutes to check an answer (left blank)" in full
     assert all(character == "\n" or character.isprintable() for character in render_money(card))
-    card["money"]["month"]["net"] = {"estimate": None, "low": None, "high": None}
-    card["money"]["reasons"]["month.net"] = "not known: cases a month"
+    card["money"]["net_per_month"] = None
+    card["money"]["reasons"]["net_per_month"] = "not known: cases a month"
     assert "¥3 per training (prices of 2026-11, quotation 7)" in plain(render_text(card))
 
 

@@ -94,14 +94,14 @@ def test_shifted_rows_stand_beside_the_test_rows() -> None:
     assert view is not None
     lora, full, base = view["rows"]
     assert lora.emphasis and [cell.text for cell in lora.cells] == [
-        "70.5%", "38.0%", "−32.5ポイント", "−20.0ポイント", "−30.0ポイント",
+        "70.5%", "38.0%", "−32.5", "−20.0", "−30.0",
     ]  # fmt: skip
     assert (
         full.cells[1].text == "–"
         and full.cells[1].note == 1
         and view["footnotes"] == ["制限時間のため測定していません"]
     )
-    assert [cell.text for cell in base.cells[2:]] == ["−2.0ポイント", "", ""]
+    assert [cell.text for cell in base.cells[2:]] == ["−2.0", "", ""]
     assert "変化後  38.0%（30.0〜47.0）、評価データとの差 −32.5ポイント（−44.0〜−20.0）" in render_text(
         sliced_card("ja")
     )

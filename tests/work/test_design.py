@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -50,6 +51,14 @@ def test_everything_fits_into_a_large_budget():
         f"lora-n{size}-s{seed}" for seed in range(3) for size in (62, 125, 250)
     ]
     assert {trial.steps for trial in found.trials if trial.kind == "train"} == {313}
+
+
+def test_answers_to_shifted_rows_are_counted_for_final_trials_alone():
+    shifted = Calibration(reference=30.0, methods=dict.fromkeys(METHODS, replace(COST, shifted=60.0)))
+    without, found = schedule(10_000), schedule(10_000, calibration=shifted)
+    for before, after in zip(without.trials, found.trials, strict=True):
+        final = after.kind == "train" and after.rows is None
+        assert after.seconds - before.seconds == pytest.approx(60.0 if final else 0.0), after.id
 
 
 def test_only_the_first_seed_of_a_method_is_measured_in_full():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,7 +17,6 @@ from tests.work.fakes import FakeTrials, make_study, write_data
 from tsugiki.errors import DataError
 from tsugiki.report.scorecard import check_scorecard, contract
 from tsugiki.work.assemble import write_scorecard
-from tsugiki.work.design import Calibration, Cost, design_study
 from tsugiki.work.examples import read_examples
 from tsugiki.work.prepare import SHIFT, DataSpec
 from tsugiki.work.spec import TrialSpec, read_result
@@ -27,7 +27,8 @@ PARTS = ("train",) * 60 + ("dev",) * 20 + ("test",) * 60 + ("シフト",) * 60
 
 def with_parts(path: Path, parts: tuple[str, ...] = PARTS) -> Path:
     """The rows of write_data with a column of parts."""
-    rows = list(csv.reader(write_data(path, rows=len(parts)).open(encoding="utf-8")))
+    text = write_data(path, rows=len(parts)).read_text(encoding="utf-8")
+    rows = list(csv.reader(io.StringIO(text, newline="")))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*rows[0], "part"])
@@ -123,18 +124,6 @@ def test_too_few_shifted_rows_are_refused_before_anything_is_trained(tmp_path: P
     with pytest.raises(DataError, match=r"The shift part has 4 rows in 4 groups.*Name more rows shift"):
         run_study(study_of(path), tmp_path / "study", lambda event: None, run_trial=trials)
     assert trials.ran == []
-
-
-def test_the_plan_counts_the_answers_to_shifted_rows():
-    study = make_study(Path("a.csv"), methods=("lora",), curve_sizes=1, tries=1)
-    minutes = []
-    for shifted in (0.0, 60.0):
-        costs = {"lora": Cost(start=1.0, step=0.1, answer=1.0, shifted=shifted)}
-        plan = design_study(
-            study.design, study.recipe, rows=100, calibration=Calibration(1.0, costs), budget_minutes=1000.0
-        )
-        minutes.append(plan.minutes)
-    assert minutes[1] - minutes[0] == pytest.approx(3.0), "a minute for each of three seeds, none for the curve"
 
 
 def test_general_ability_is_measured_for_every_seed_or_it_is_not_known(tmp_path: Path):

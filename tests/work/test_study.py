@@ -179,7 +179,9 @@ def test_what_was_cut_stands_in_the_schedule_and_on_the_scorecard(tmp_path: Path
     events: Events = []
     found = run(make_study(data, budget_minutes=8.0), tmp_path / "study", FakeTrials(), events)
     cuts = found.scorecard["study"]["design"]["cut"]
-    assert cuts and cuts == next(event for event in events if event["event"] == "schedule")["cuts"]
+    planned = next(event for event in events if event["event"] == "schedule")["cuts"]
+    assert cuts == [dict(cut) for cut in planned if cut["what"] != "seeds"], "time was left for these after all"
+    assert len(planned) == len(cuts) + 1
 
 
 def test_interruption_says_how_to_go_on(tmp_path: Path, data: Path):
@@ -196,7 +198,7 @@ def test_interruption_says_how_to_go_on(tmp_path: Path, data: Path):
     [
         (lambda study: replace(study, intake=study.intake.model_copy(update={"owner": "C"})), "intake.owner"),
         (lambda study: replace(study, design=study.design.model_copy(update={"seeds": 2})), "design.seeds"),
-        (lambda study: replace(study, plan=PlanSpec(rank=8)), "plans.adapter.rank"),
+        (lambda study: replace(study, plan=PlanSpec(rank=8)), "plans.hybrid.rank"),
         (lambda study: replace(study, recipe=study.recipe.model_copy(update={"batch_size": 4})), "recipe.batch_size"),
         (lambda study: replace(study, template="chat"), "template"),
     ],

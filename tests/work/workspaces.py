@@ -9,13 +9,14 @@ from tests.report.cards import full_card
 from tsugiki.report.figures import Language
 from tsugiki.report.scorecard import scorecard_bytes
 
-NET = {"estimate": 240_000.0, "low": 150_000.0, "high": 330_000.0, "currency": "JPY"}
+NET = {"estimate": 240_000.0, "low": 150_000.0, "high": 330_000.0}
 
 
 def card(verdict: str = "adopt", language: Language = "en", **changes: Any) -> dict[str, Any]:
-    """A sound card; `changes` by dotted name, as in study__purpose="x" for study.purpose."""
+    """A sound card without money; `changes` by dotted name, as in study__purpose="x" for study.purpose."""
     found = full_card(language, verdict)
     found["verdict"]["code"] = "all_shown"
+    found["money"] = None
     for name, value in changes.items():
         *path, last = name.split("__")
         inner: Any = found
@@ -33,6 +34,11 @@ def paired(verdict: str = "adopt", *, low: float = 0.396, high: float = 0.551, *
     return found
 
 
+def money(net: Any, currency: Any = "JPY") -> dict[str, Any]:
+    """The part of a card's money that the portfolio reads."""
+    return {"currency": currency, "month": {"net": net}, "reasons": {"month.net": "no business case"}}
+
+
 def put(folder: Path, content: dict[str, Any] | bytes | str) -> Path:
     """A study folder with this scorecard."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +54,7 @@ def workspace(folder: Path) -> Path:
     """One study of each verdict, two of them comparable, with money in one, and two files that are no scorecards."""
     put(
         folder / "adopted",
-        paired(study__purpose="Classes of reports", study__digest="sha256:1", money={"net_per_month": NET}),
+        paired(study__purpose="Classes of reports", study__digest="sha256:1", money=money(NET)),
     )
     put(folder / "open", paired("conditional", study__purpose="Spelling of part names", study__digest="sha256:2"))
     put(

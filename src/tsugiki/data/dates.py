@@ -42,7 +42,7 @@ _NAMED = (
     r"(?:(?P<first_day>\d{1,2})(?:st|nd|rd|th)?[ -](?P<first_name>[A-Za-z]{3,9})\.?,?[ -](?P<first_year>\d{4})"
     r"|(?P<name>[A-Za-z]{3,9})\.? (?P<name_day>\d{1,2})(?:st|nd|rd|th)?,? (?P<name_year>\d{4}))"
 )
-_ENGLISH_WEEKDAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*"
+_ENGLISH_WEEKDAY = r"(?:Mon|Tue(?:s)?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?"
 _WEEKDAY = rf"(?: ?\(?(?P<weekday>[月火水木金土日](?=曜|・|\))|{_ENGLISH_WEEKDAY})(?:曜日?)?(?:・?祝日?)?\)?)?"
 _TIME = (
     r"(?:(?:T| |(?<=日)|(?<=\)))(?P<half>午前|午後)? ?(?P<hour>\d{1,2})"
@@ -131,11 +131,12 @@ def holds_dates(cells: Iterable[object]) -> bool:
             return False
         if len(filled) >= LOOKED_AT or blank > LOOKED_AT:
             break
+    if blank > len(filled) or any(map(_is_number_of_days, filled)):
+        return False
     try:
-        moments = {read_moment(cell).at for cell in filled if not _is_number_of_days(cell)}
+        return len({read_moment(cell).at for cell in filled}) > 1
     except NoDateError:
         return False
-    return len(moments) > 1 and blank <= len(filled) and not any(map(_is_number_of_days, filled))
 
 
 def moment_text(moment: datetime) -> str:
@@ -148,7 +149,9 @@ def _is_number_of_days(cell: str) -> bool:
 
 
 def _refuse_two_forms(cells: Mapping[int, object], has: Mapping[int, bool], column: str, one: str, other: str) -> None:
-    first = {side: row for row, side in reversed(has.items())}
+    first: dict[bool, int] = {}
+    for row, side in has.items():
+        first.setdefault(side, row)
     if len(first) == 2:
         texts = {side: shown(str(cells[row])) for side, row in first.items()}
         raise DataError(

@@ -80,7 +80,7 @@ def _too_lumpy(name: str, wanted: int, got: int, blocks: Blocks) -> DataError:
     moment, largest = max(blocks, key=lambda block: len(block[1]))
     together = "rows of one moment, and groups that end at it, stay together"
     return DataError(
-        f"The {name} part would hold {got} instead of about {wanted} rows, because {together}: there are "
-        f"{counted(len(blocks), 'moment')}, the largest, {moment_text(moment)}, with {counted(len(largest), 'row')}.",
+        f"The {name} part would hold {got} instead of about {wanted} rows, because {together} "
+        f"({counted(len(blocks), 'moment')} in all, {moment_text(moment)} alone with {counted(len(largest), 'row')}).",
         fix="Give times of day, choose a finer group column, or name the parts with --split-column.",
     )

@@ -73,7 +73,7 @@ class Curves:
 def draw_curves(sizes: Floats, values: Floats, covariance: Floats, *, seed: int) -> Curves:
     """Curves through points (ascending sizes) that are known up to `covariance`."""
     rng = np.random.default_rng(seed)
-    precision = np.linalg.inv(covariance)
+    precision = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
     family, half, slope = _forms(sizes, rng)
     found, weights = _rising(family, half, slope, sizes, values, precision, rng)
     level, flat = _flat(values, precision, rng)
@@ -91,7 +91,7 @@ def draw_curves(sizes: Floats, values: Floats, covariance: Floats, *, seed: int)
 
 def best_power_law(sizes: Floats, values: Floats, covariance: Floats) -> tuple[float, float, float] | None:
     """(floor, scale, exponent) of error = floor + scale n^-exponent with the least misfit; None where none rises."""
-    precision = np.linalg.inv(covariance)
+    precision = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
     found: list[tuple[float, tuple[float, float, float]]] = []
     for exponent in np.geomspace(*EXPONENT, 40):
         design = np.stack((np.ones(len(sizes)), sizes**-exponent), axis=1)
@@ -112,7 +112,8 @@ def _forms(sizes: Floats, rng: np.random.Generator) -> tuple[NDArray[np.intp], F
     for family in (POWER, LATE, SATURATING):
         if family == POWER:
             half = np.full(FORMS, smallest)
-            slope = np.exp(rng.uniform(*np.log(EXPONENT), FORMS))
+            flattest, steepest = map(float, np.log(EXPONENT))
+            slope = np.exp(rng.uniform(flattest, steepest, FORMS))
         else:
             half = np.exp(rng.uniform(np.log(smallest / HALF), np.log(largest * HALF), FORMS))
             median, deviation = SLOPE[family]

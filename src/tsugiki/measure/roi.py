@@ -13,7 +13,7 @@ that nobody gave. Per month, with n cases, share right q, wage w per minute:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -265,11 +265,14 @@ def _bars_of_study(seen: Observed, prices: Prices) -> Iterator[Bar]:
         low, high = seen.share_low, seen.share_high
         nets = [_net(replace(seen, share_right=end), prices) for end in (low, high)]
         yield Bar("share_right", seen.share_right, low, high, "interval", *nets)
-    for name, seconds in (("seconds_per_case", seen.seconds_per_case), ("training_seconds", seen.training_seconds)):
+    timed: dict[str, tuple[float | None, Callable[[float], Observed]]] = {
+        "seconds_per_case": (seen.seconds_per_case, lambda end: replace(seen, seconds_per_case=end)),
+        "training_seconds": (seen.training_seconds, lambda end: replace(seen, training_seconds=end)),
+    }
+    for name, (seconds, with_seconds) in timed.items():
         if seconds is not None:
             low, high = seconds * (1 - HALF), seconds * (1 + HALF)
-            nets = [_net(replace(seen, **{name: end}), prices) for end in (low, high)]
-            yield Bar(name, seconds, low, high, "half", *nets)
+            yield Bar(name, seconds, low, high, "half", *(_net(with_seconds(end), prices) for end in (low, high)))
 
 
 def _net(seen: Observed, prices: Prices) -> float:

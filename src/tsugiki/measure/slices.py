@@ -81,7 +81,7 @@ def mean_on(
     scores: Scores, part: Members, *, confidence: float, groups: Groups = None, seed: int = 0
 ) -> Estimate | None:
     """The mean over those items for which `part` is true."""
-    places = np.flatnonzero(part)
+    places = np.flatnonzero(part).tolist()
     chosen = [[row[place] for place in places] for row in scores]
     kept = None if groups is None else [groups[place] for place in places]
     return mean_with_interval(chosen, confidence=confidence, groups=kept, seed=seed)

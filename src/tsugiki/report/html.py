@@ -180,7 +180,7 @@ def _costs(card: Card) -> Iterator[tuple[str, str]]:
         }
         about = {name: cost[name] for name in ("date", "source")}
         yield line("money", train=money.get("train"), answers=money.get("per_1000_answers"), **about)
-    if (found := card.get("money")) and (net := found["month"]["net"])["estimate"] is not None:
+    if (found := card.get("money")) and (net := found["net_per_month"]) is not None:
         about = {name: found[name] for name in ("currency", "date", "source")}
         value = {"amount": net["estimate"], "currency": found["currency"]}
         ends = money_interval(found, net, language)

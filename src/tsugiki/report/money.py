@@ -16,7 +16,8 @@ from tsugiki.report.words import has, name_of, say
 
 Money = Mapping[str, Any]
 
-MONTHLY = ("saved", "checking", "wrong", "serving", "changes", "upkeep", "net")
+MONTHLY = ("saved", "checking", "wrong", "serving", "changes", "upkeep")
+NET = "net_per_month"
 ONCE = ("study", "training", "setup_labour", "setup_cost", "total")
 # What follows from both, with the form of its amount where that is not money.
 RESULTS = {
@@ -26,16 +27,17 @@ RESULTS = {
     "horizon.net": "money",
     "horizon.returned": "signed_percent",
 }
-TOTALS = ("month.net", "once.total", "horizon.net")
+TOTALS = (NET, "once.total", "horizon.net")
+NOTHING = {"estimate": None, "low": None, "high": None}
 UNDECIDED = ("stop", "undecidable")  # verdicts under which the amounts are no advice
 
 
 def money_lead(card: Card) -> list[str]:
     """What it comes to, in a few sentences; or why it cannot be told."""
     money, language = card["money"], card["language"]
-    net = money["month"]["net"]
-    if net["estimate"] is None:
-        return [say("money.lead_unknown", language, reason=money["reasons"]["month.net"])]
+    net = money[NET]
+    if net is None:
+        return [say("money.lead_unknown", language, reason=money["reasons"][NET])]
     word = "open" if net["low"] <= 0 <= net["high"] else "gain" if net["estimate"] > 0 else "loss"
     found = [say(f"money.lead_{word}", language, **_values(card), net=_amount(money, net["estimate"]), **_ends(card))]
     months, once = money["break_even"]["months"]["estimate"], _amount(money, money["once"]["total"])
@@ -49,12 +51,13 @@ def money_lead(card: Card) -> list[str]:
 def money_groups(card: Card, notes: Notes) -> list[tuple[str, list[Row]]]:
     """Three groups of lines under their headings; each line is an amount, its interval, and how it comes about."""
     money, language = card["money"], card["language"]
-    forms = {**{f"month.{name}": "money" for name in MONTHLY}, **{f"once.{name}": "money" for name in ONCE}, **RESULTS}
-    rows = {place: _row(card, place, form, notes) for place, form in forms.items()}
     heads = {
-        "monthly": [f"month.{name}" for name in MONTHLY],
+        "monthly": [*(f"month.{name}" for name in MONTHLY), NET],
         "once": [f"once.{name}" for name in ONCE],
         "result": list(RESULTS),
+    }
+    rows = {
+        place: _row(card, place, RESULTS.get(place, "money"), notes) for places in heads.values() for place in places
     }
     horizon = money["horizon"]["months"]
     return [
@@ -70,10 +73,10 @@ def alternatives(card: Card, notes: Notes) -> list[Row]:
         "name": money["method"],
         "share_right": money["share_right"],
         "seconds_per_case": money["seconds_per_case"],
-        "net_month": money["month"]["net"],
+        "net_month": money[NET] or NOTHING,
         "months": money["break_even"]["months"],
         "reasons": {
-            "net_month": money["reasons"].get("month.net"),
+            "net_month": money["reasons"].get(NET),
             "months": money["reasons"].get("break_even.months"),
             "seconds_per_case": money["reasons"].get("seconds_per_case"),
         },
@@ -111,10 +114,10 @@ def rate_lines(rates: list[Mapping[str, Any]], currency: str, language: Language
 def _row(card: Card, place: str, form: str, notes: Notes) -> Row:
     money, language = card["money"], card["language"]
     group, _, name = place.partition(".")
-    found = money[group][name]
+    found = money[group][name] if name else money[group]
     ends = found if isinstance(found, Mapping) else {"estimate": found, "low": found, "high": found}
-    less = group == "month" and name not in ("saved", "net")
-    title = say(f"money.{group}_{name}", language, months=money["horizon"]["months"])
+    less = group == "month" and name != "saved"
+    title = say(f"money.{place.replace('.', '_')}", language, months=money["horizon"]["months"])
     if ends["estimate"] is None:
         cells = (Cell(shown(None, "text", language), note=notes.number(money["reasons"][place])), Cell(""), Cell(""))
     else:
@@ -178,7 +181,7 @@ def _values(card: Card) -> dict[str, Any]:
 
 
 def _ends(card: Card) -> dict[str, str]:
-    return {"interval": money_interval(card["money"], card["money"]["month"]["net"], card["language"])}
+    return {"interval": money_interval(card["money"], card["money"][NET], card["language"])}
 
 
 def _alternative(card: Card, entry: Mapping[str, Any], notes: Notes) -> Row:

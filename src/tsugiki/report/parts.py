@@ -34,7 +34,7 @@ def slices_view(card: Card) -> dict[str, Any] | None:
         return None
     ours, whole = found["method"], found["whole"]
     others = [name for name in whole if name != ours]
-    names = [name_of("reference" if name == "base" else "method", name, language) for name in others]
+    names = [name_of("short", name, language) for name in others]
     method, difference = name_of("method", ours, language), say("slice.difference", language)
     everything = [_quality(whole[ours], language), Cell(""), *(_quality(whole[name], language) for name in others)]
     rows = Cell(shown(whole[ours]["n"], "count", language))
@@ -53,13 +53,12 @@ def shift_view(card: Card) -> dict[str, Any] | None:
     if not found:
         return None
     notes, subject = Notes(language), card["verdict"].get("method")
-    entries = [("method", entry) for entry in found["methods"]] + [("reference", entry) for entry in found["reference"]]
     return {
         "about": say("shift.about", language, rows=found["rows"]),
         "heads": [say(f"shift.{key}", language) for key in SHIFT_COLUMNS],
         "rows": [
-            Row(name_of(kind, entry["name"], language), tuple(_shift_cells(entry, notes)), entry["name"] == subject)
-            for kind, entry in entries
+            Row(name_of("short", entry["name"], language), tuple(_shift_cells(entry, notes)), entry["name"] == subject)
+            for entry in (*found["methods"], *found["reference"])
         ],
         "note": say("shift.note", language),
         "footnotes": notes.texts,
@@ -131,7 +130,8 @@ def _quality(value: Mapping[str, Any], language: Language) -> Cell:
 
 
 def _interval(value: Mapping[str, Any], form: Literal["percent", "points"], language: Language) -> Cell:
-    """Where there is no number the reason stands in its place."""
+    """Points without their unit, which is in the heading; where there is no number the reason stands in its place."""
     if value["estimate"] is None:
         return Cell(value["reason"])
-    return Cell(shown(value["estimate"], form, language), f"({interval(value['low'], value['high'], form, language)})")
+    text = shown(value["estimate"], "percent" if form == "percent" else "bare_points", language)
+    return Cell(text, f"({interval(value['low'], value['high'], form, language)})")

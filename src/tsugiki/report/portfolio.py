@@ -36,6 +36,8 @@ RULES = (
     "all_shown",
 )
 
+LISTED = 30  # studies on a terminal; the page and --json have all
+NAMED_RANKS = 12
 RANKED_BY = {
     "standing": "portfolio.ranked_by_standing",
     "money_and_standing": "portfolio.ranked_by_money_and_standing",
@@ -65,10 +67,10 @@ def render_portfolio(portfolio: Portfolio) -> str:
 
 
 def render_portfolio_text(portfolio: Portfolio) -> str:
-    """Plain lines, best first; ends with a newline."""
+    """Plain lines, the best LISTED studies first; ends with a newline."""
     language: Language = portfolio["language"]
     lines = [headline(portfolio), ""]
-    for entry in portfolio["studies"]:
+    for entry in portfolio["studies"][:LISTED]:
         row = _row(entry, language)
         lines.append(f"{entry['rank']}. {row['recommendation']}: {row['title']}")
         pairs = [
@@ -83,6 +85,8 @@ def render_portfolio_text(portfolio: Portfolio) -> str:
         ]
         width = max(columns(label) for label, _ in pairs)
         lines += [f"   {label}{' ' * (width - columns(label))}  {value}" for label, value in pairs]
+    left = len(portfolio["studies"]) - LISTED
+    lines += ["", say("portfolio.more", language, count=left)] if left > 0 else []
     lines += ["", *(f"- {note}" for note in notes(portfolio))]
     lines += [f"- {one['path']}: {unusable_reason(one, language)}" for one in portfolio["unusable"]]
     return "\n".join(lines) + "\n"
@@ -100,7 +104,7 @@ def notes(portfolio: Portfolio) -> Iterator[str]:
         named = _joined([name_of("metric", metric, language) for metric in portfolio["metrics"]], language)
         yield say("portfolio.several_metrics", language, metrics=named)
     for letter, ranks in portfolio["comparable"].items():
-        yield say("portfolio.comparable", language, letter=letter, ranks=_joined(list(map(str, ranks)), language))
+        yield say("portfolio.comparable", language, letter=letter, ranks=_joined(_named(ranks), language))
     if portfolio["machines"] > 1:
         yield say("portfolio.several_machines", language, count=portfolio["machines"])
     if len(portfolio["currencies"]) > 1:
@@ -181,6 +185,12 @@ def _certainty(certainty: Entry, entry: Entry, told: Callable[..., str]) -> Iter
         yield told("portfolio.needed", needed=certainty["needed_examples"], used=certainty["used_examples"])
     elif entry["verdict"]["value"] == "undecidable":
         yield told("portfolio.no_number")
+
+
+def _named(ranks: list[int]) -> list[str]:
+    """All of a few, the first and the last of many."""
+    names = list(map(str, ranks))
+    return names if len(names) <= NAMED_RANKS else [*names[: NAMED_RANKS - 2], "…", names[-1]]
 
 
 def _joined(parts: list[str], language: Language) -> str:

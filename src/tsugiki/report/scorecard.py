@@ -27,9 +27,9 @@ extensions, all optional to a reader, are:
     examples         [{row, prompt, reference, answers {base, <method>}, scores {base, <method>}}]
     data_check       what data/check.py found, as its Findings.as_json() says it
     money            null without a price table, else as work/money.py says it: currency, date, source of the prices,
-                     method, table, case, rates, share_right, seconds_per_case, training, serving, change; month, once,
-                     break_even and horizon, {estimate, low, high} where the quality matters; tornado, alternatives,
-                     notes, reasons {dotted name: sentence} for every null
+                     method, table, case, rates, share_right, seconds_per_case, training, serving, change; month,
+                     net_per_month, once, break_even, horizon: {estimate, low, high} where the quality matters; tornado,
+                     alternatives, notes, reasons {dotted name: sentence} for every null
     failures [{trial, reason}]   warnings [sentence]   provenance {group: [trial id]}   versions {package: version}
 
 Never computes a number and never fills one in.
@@ -39,12 +39,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
 
 Card = Mapping[str, Any]
+Holder = Mapping[str, Any] | Sequence[Any]
 
 # Fields of a method whose null wants a sentence in its `reasons`; against full fine-tuning, full has nothing to say.
 _REASONED = (
@@ -60,12 +61,13 @@ _REASONED = (
     "cost",
 )
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
-    "object": Mapping,
+    "object": (dict, Mapping),  # dict first: what JSON gives is then known at once
     "array": (list, tuple),
     "string": str,
     "number": (int, float),
     "integer": int,
 }
+_LEAVES = (str, int, float, type(None))
 
 
 def check_scorecard(card: Any) -> list[str]:
@@ -73,8 +75,8 @@ def check_scorecard(card: Any) -> list[str]:
     problems = [f"{place or 'scorecard'} {fault}" for place, fault in _against(card, contract(), "")]
     if problems:
         return problems
-    faults = [*_unfit_numbers(card, ""), *_unordered_intervals(card, ""), *_unexplained(card), *_miscounted(card)]
-    return [*faults, *_unexplained_money(card.get("money") or {})]
+    faults = [fault for place, holder in _holders(card, "") for fault in _unfit(place, holder)]
+    return [*faults, *_unexplained(card), *_miscounted(card), *_unexplained_money(card.get("money"))]
 
 
 def check_extensions(card: Any) -> list[str]:
@@ -135,7 +137,9 @@ def _against(value: Any, schema: Mapping[str, Any], place: str) -> Iterator[tupl
     if "enum" in schema and not any(value is choice or value == choice for choice in schema["enum"]):
         yield place, f"must be one of {schema['enum']}, got {value!r:.60}"
     yield from _against_limits(value, schema, place)
-    if isinstance(value, Mapping):
+    if isinstance(value, _LEAVES):
+        return
+    if isinstance(value, dict | Mapping):
         for name in schema.get("required", ()):
             if name not in value:
                 yield place, f"lacks {name}"
@@ -170,22 +174,17 @@ def _is(value: Any, kind: str) -> bool:
     return isinstance(value, _KINDS[kind]) and not isinstance(value, bool)
 
 
-def _unfit_numbers(value: Any, place: str) -> Iterator[str]:
-    """NaN and infinity have no place in JSON and none on a page."""
-    for inner_place, inner in _inside(value, place):
-        if isinstance(inner, float) and not math.isfinite(inner):
-            yield f"{inner_place} must be a finite number or null, got {inner}"
-
-
-def _unordered_intervals(value: Any, place: str) -> Iterator[str]:
-    for inner_place, inner in _inside(value, place):
-        if not (isinstance(inner, Mapping) and {"estimate", "low", "high"} <= inner.keys()):
-            continue
-        low, middle, high = inner["low"], inner["estimate"], inner["high"]
-        if middle is None and "metric" in inner and not inner.get("reason"):
-            yield f"{inner_place}.estimate is null without a reason"
+def _unfit(place: str, holder: Holder) -> Iterator[str]:
+    """NaN and infinity have no place in JSON and none on a page; an interval has two ends in order."""
+    for step, value in _items(holder):
+        if isinstance(value, float) and not math.isfinite(value):
+            yield f"{_at(place, step)} must be a finite number or null, got {value}"
+    if isinstance(holder, Mapping) and "estimate" in holder and "low" in holder and "high" in holder:
+        low, high = holder["low"], holder["high"]
+        if holder["estimate"] is None and "metric" in holder and not holder.get("reason"):
+            yield f"{place}.estimate is null without a reason"
         if _is(low, "number") and _is(high, "number") and low > high:
-            yield f"{inner_place} must have low <= high, got {low} and {high}"
+            yield f"{place} must have low <= high, got {low} and {high}"
 
 
 def _unexplained(card: Card) -> Iterator[str]:
@@ -199,14 +198,22 @@ def _unexplained(card: Card) -> Iterator[str]:
                 yield f"methods.{method['name']}.{field} is null without a sentence in reasons"
 
 
-def _unexplained_money(money: Mapping[str, Any]) -> Iterator[str]:
+def _unexplained_money(money: Any) -> Iterator[str]:
     """A sentence under the name of a whole group explains all that is null in it."""
-    for entry in (money, *money.get("alternatives", ())):
+    if money is None:
+        return
+    alternatives = money.get("alternatives", ()) if isinstance(money, Mapping) else ()
+    entries = [money, *(alternatives if isinstance(alternatives, list | tuple) else [alternatives])]
+    for entry in entries:
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("reasons"), Mapping):
+            yield f"money must be object with reasons, got {entry!r:.60}"
+            continue
         known = {name: value for name, value in entry.items() if name not in ("share_right", "alternatives", "reasons")}
-        for place, value in _inside(known, ""):
-            parents = (".".join(place.split(".")[:depth]) for depth in range(1, place.count(".") + 2))
-            if value is None and not any(entry["reasons"].get(parent) for parent in parents):
-                yield f"money.{place} is null without a sentence in reasons"
+        for holder_place, holder in _holders(known, ""):
+            for place in (_at(holder_place, step) for step, value in _items(holder) if value is None):
+                parents = (".".join(place.split(".")[:depth]) for depth in range(1, place.count(".") + 2))
+                if not any(entry["reasons"].get(parent) for parent in parents):
+                    yield f"money.{place} is null without a sentence in reasons"
 
 
 def _untellable_money(money: Mapping[str, Any]) -> Iterator[str]:
@@ -233,11 +240,21 @@ def _miscounted(card: Card) -> Iterator[str]:
         yield f"data: {data['used']} used and {len(data['excluded'])} excluded rows are not {data['rows']} rows"
 
 
-def _inside(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    yield place, value
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _inside(inner, f"{place}.{name}".lstrip("."))
-    elif isinstance(value, list | tuple):
-        for index, inner in enumerate(value):
-            yield from _inside(inner, f"{place}[{index}]")
+def _holders(value: Holder, place: str) -> Iterator[tuple[str, Holder]]:
+    """Every object and array inside, itself first, each with its place. A walk without recursion: cards come from
+    anywhere, nested as deep as somebody liked, and five hundred at a time.
+    """
+    waiting = [(place, value)]
+    while waiting:
+        place, holder = waiting.pop()
+        yield place, holder
+        inner = [(_at(place, step), one) for step, one in _items(holder) if not isinstance(one, _LEAVES)]
+        waiting += reversed(inner)
+
+
+def _items(holder: Holder) -> Iterable[tuple[str | int, Any]]:
+    return holder.items() if isinstance(holder, dict | Mapping) else enumerate(holder)
+
+
+def _at(place: str, step: str | int) -> str:
+    return f"{place}[{step}]" if isinstance(step, int) else f"{place}.{step}" if place else step

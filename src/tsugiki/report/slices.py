@@ -55,7 +55,7 @@ def slice_name(by: str, one: Mapping[str, Any], language: Language) -> str:
     value = one["value"]
     if value is None:
         return say("slice.blank", language)
-    if by == "language":
+    if by == "language" and has(f"slice.language_{value}"):
         return say(f"slice.language_{value}", language)
     return value if len(value) <= LONGEST_NAME else f"{value[:LONGEST_NAME]}…"
 

@@ -138,9 +138,9 @@ def _money(card: Card) -> Iterator[tuple[str, str]]:
     language, money = card["language"], card.get("money")
     if not money:
         return
-    net, currency = money["month"]["net"], money["currency"]
+    net, currency = money["net_per_month"], money["currency"]
     about = {name: money[name] for name in ("date", "source")}
-    if net["estimate"] is not None:
+    if net is not None:
         value = {
             "net": {"amount": net["estimate"], "currency": currency},
             "months": money["break_even"]["months"]["estimate"],

@@ -32,7 +32,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Unusable:
-    """`code` is one of the words of [unusable]: unreadable, not_a_file, too_large, not_json, foreign."""
+    """`code` is one of the words of [unusable]: unreadable, not_a_file, too_large, not_json, foreign, foreign_more."""
 
     path: str
     code: str
@@ -45,16 +45,26 @@ def find_cards(places: Sequence[Path]) -> tuple[list[Found], list[Unusable]]:
     found: list[Found] = []
     unusable: list[Unusable] = []
     for place in places:
-        if not place.exists():
-            raise StudyError(f"There is no folder {place}.", fix="Name folders that hold studies.")
-        for one in _below(place, seen) if place.is_dir() else _once(place, seen):
-            (found if isinstance(one, Found) else unusable).append(one)  # type: ignore[arg-type]
+        for one in _below(place, seen) if _is_searched(place) else _once(place, seen):
+            if isinstance(one, Found):
+                found.append(one)
+            else:
+                unusable.append(one)
     if not found and not unusable:
         raise StudyError(
             f"There is no {NAME} in {', '.join(map(str, places))}.",
             fix="Name folders that `tsugiki poc` wrote, or a folder above them.",
         )
     return sorted(found, key=lambda one: one.path), sorted(unusable, key=lambda one: one.path)
+
+
+def _is_searched(place: Path) -> bool:
+    try:
+        return stat.S_ISDIR(place.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        raise StudyError(f"There is no folder {place}.", fix="Name folders that hold studies.") from None
+    except OSError as error:
+        raise StudyError(f"{place} cannot be read: {error.strerror}.", fix="Name folders that hold studies.") from None
 
 
 def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Found | Unusable]:
@@ -123,7 +133,8 @@ def _read(path: str, content: bytes) -> Found | Unusable:
     except (RecursionError, ValueError) as error:  # nested without end; a number of thousands of digits
         return Unusable(path, "not_json", {"why": str(error).split(";", maxsplit=1)[0]})
     if faults:
-        return Unusable(path, "foreign", {"fault": faults[0], "more": len(faults) - 1})
+        more = len(faults) - 1
+        return Unusable(path, "foreign_more" if more else "foreign", {"fault": faults[0], "more": more})
     return Found(path, digest_bytes(content), card)
 
 

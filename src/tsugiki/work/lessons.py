@@ -94,7 +94,9 @@ def lesson_of(
         ended = {one["learning_rate"]: one["dev_loss"] for one in found["tries"] if one["dev_loss"] is not None}
         if len(ended) > 1:
             tries[method] = ended
-    curve = next((found["rank_losses"] for found in searches.values() if found.get("rank_losses")), [])
+    curve: list[Mapping[str, Any]] = next(
+        (found["rank_losses"] for found in searches.values() if found.get("rank_losses")), []
+    )
     if not tries and not curve:
         return None
     rank, largest = (sufficient_rank(curve), max(one["rank"] for one in curve)) if curve else (None, None)

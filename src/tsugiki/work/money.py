@@ -69,14 +69,13 @@ def money_of(evidence: Evidence, candidate: MethodName | None) -> Money | None:
 
 def _amounts(seen: Observed, prices: Prices, missing: _Missing, training: Mapping[str, Any]) -> Money:
     found, ends = account(seen, prices), _Ends(seen, prices)
+    net = ends.of("net_per_month", lambda one: one.net_month, missing)
     return {
         "training": {**training, "cost": missing.amount("training.cost", found.change["training"])},
         "serving": {**missing.amounts("serving", found.serving), "counted": prices.case.serving},
         "change": missing.amounts("change", found.change),
-        "month": {
-            **{name: ends.of(f"month.{name}", _month_line(name), missing) for name in found.month},
-            "net": ends.of("month.net", lambda one: one.net_month, missing),
-        },
+        "month": {name: ends.of(f"month.{name}", _month_line(name), missing) for name in found.month},
+        "net_per_month": None if net["estimate"] is None else {**net, "currency": prices.currency},
         "once": {**missing.amounts("once", found.once), "total": missing.amount("once.total", found.spent_once)},
         "break_even": {
             "months": ends.of("break_even.months", lambda one: one.months, missing),
@@ -291,7 +290,7 @@ def _notes(evidence: Evidence, prices: Prices, money: Money) -> Iterator[str]:
     if money["seconds_per_case"] is not None:
         yield say("money.note_batches", language)
     left_out = [name for name in _optional(prices.case) if getattr(prices.case, name) is None]
-    if left_out and money["month"]["net"]["estimate"] is not None:
+    if left_out and money["net_per_month"] is not None:
         joint = "、" if language == "ja" else ", "
         yield say("money.note_left_out", language, names=joint.join(input_name(name, language) for name in left_out))
 

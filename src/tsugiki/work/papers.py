@@ -102,12 +102,9 @@ def listing(language: LanguageName) -> Iterator[tuple[str, str]]:
     """A line per kind for the terminal: its name, and what it is."""
     for name in KINDS:
         kind = read_kind(name)
-        about = say(
-            "template.listed", language, title=kind.says["title"][language], summary=kind.says["summary"][language]
-        )
+        texts = {key: kind.says[key][language] for key in ("title", "summary")}
         metric = name_of("metric", kind.criteria["metric"], language)
-        start = say("template.listed_rows", language, metric=metric, all=sizes_of(kind).start.all)
-        yield name, f"{about} ({start})" if language == "en" else f"{about}（{start}）"
+        yield name, say("template.listed", language, metric=metric, all=sizes_of(kind).start.all, **texts)
 
 
 def as_json(name: KindName, language: LanguageName) -> dict[str, Any]:
@@ -171,7 +168,8 @@ def _row_lines(kind: Kind, sizes: Sizes, language: LanguageName) -> list[str]:
         for rows in sizes.intervals
     ]
     graded = [] if kind.criteria["metric"] == "exact_match" else [f"- {say('template.graded', language)}"]
-    return [*lines, *graded, f"- {_text(kind.says['rows'], sizes, language)}"]
+    alike = f"- {say('template.alike', language)}"
+    return [*lines, *graded, alike, f"- {_text(kind.says['rows'], sizes, language)}"]
 
 
 def _lead_lines(sizes: Sizes, language: LanguageName) -> list[str]:
@@ -212,5 +210,7 @@ def _wrapped(lines: Sequence[str], language: LanguageName) -> list[str]:
     found: list[str] = []
     for line in lines:
         indent = "  " if line.startswith("- ") else ""
-        found += textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False) or [""]
+        found += textwrap.wrap(
+            line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        ) or [""]
     return found

@@ -53,7 +53,7 @@ def build_portfolio(places: Sequence[Path], language: LanguageName | None) -> di
     if not found:
         first = unusable[0]
         raise StudyError(
-            f"None of the {len(unusable)} scorecards can be used; {first.path}: {_reason(first)}.",
+            f"No scorecard can be used ({len(unusable)} found); {clean(first.path)}: {_reason(first)}.",
             fix="Rebuild them with `tsugiki scorecard FOLDER`.",
         )
     entries = _without_copies([_entry(one) for one in found])
@@ -211,15 +211,18 @@ def _cost(card: Card, method: Mapping[str, Any], study: Mapping[str, Any]) -> En
 
 
 def _money(card: Card) -> tuple[Entry | None, bool]:
-    """money.net_per_month {estimate, low, high, currency}, and whether there is one that cannot be read."""
+    """The net gain of a month as work/money.py writes it, and whether there is one that cannot be read.
+
+    Null where no month was worked out: no price table, or no business case in it.
+    """
     given = card.get("money")
     if given is None:
         return None, False
-    net = _mapping(given).get("net_per_month")
-    if net is None:
-        return None, not isinstance(given, Mapping)
+    net = _mapping(_mapping(given).get("month")).get("net")
+    if isinstance(net, Mapping) and net.get("estimate", "") is None:
+        return None, False
     value, low, high = (_number(_mapping(net).get(end)) for end in ("estimate", "low", "high"))
-    currency = _text(_mapping(net).get("currency"))
+    currency = _text(_mapping(given).get("currency"))
     if value is None or low is None or high is None or currency is None or not low <= value <= high:
         return None, True
     return {"estimate": value, "low": low, "high": high, "currency": currency}, False

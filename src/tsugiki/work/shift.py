@@ -6,13 +6,13 @@ takes its method out, since a mean over other seeds than on the test rows would 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tsugiki.config import MethodName
 from tsugiki.measure.stats import Estimate, unmeasured
 from tsugiki.report.words import missing_sentence
-from tsugiki.work.evidence import Evidence
+from tsugiki.work.evidence import Evidence, Result
 from tsugiki.work.measured import Measured
 from tsugiki.work.shift_finding import Pair, ShiftNumbers, Terms, change, changes_more
 from tsugiki.work.summary import answers_of, measured_answers
@@ -23,15 +23,15 @@ def shift_numbers(evidence: Evidence) -> ShiftNumbers | None:
     there = evidence.shift
     if there is None:
         return None
-    methods: dict[MethodName, Measured] = {}
-    for method in evidence.methods:
-        given = [one.get("shifted") for one in evidence.done(evidence.finals(method))]
-        if given and all(given):
-            methods[method] = _measured(there, [one for one in given if one is not None])
+    found = {method: _measured(there, evidence.done(evidence.finals(method))) for method in evidence.methods}
     reference = evidence.result("reference")
-    given = [] if reference is None else [reference.get("shifted")]
-    base = _measured(there, [one for one in given if one is not None]) if given and all(given) else None
-    return ShiftNumbers(methods, base, len(there.test), there.test_digest, there.groups)
+    return ShiftNumbers(
+        methods={method: measured for method, measured in found.items() if measured is not None},
+        base=None if reference is None else _measured(there, [reference]),
+        items=len(there.test),
+        digest=there.test_digest,
+        groups=there.groups,
+    )
 
 
 def shift_entry(
@@ -78,9 +78,12 @@ def shift_entry(
     }
 
 
-def _measured(there: Evidence, given: list[Mapping[str, Any]]) -> Measured:
-    digest = next((one["digest"] for one in given if one["digest"] != there.test_digest), there.test_digest)
-    return measured_answers(there, [answers_of(one) for one in given], digest)
+def _measured(there: Evidence, trials: Sequence[Result]) -> Measured | None:
+    """None unless every one of these trials answered the shifted rows of this study."""
+    given = [trial.get("shifted") or {} for trial in trials]
+    if not given or any(one.get("digest") != there.test_digest for one in given):
+        return None
+    return measured_answers(there, [answers_of(one) for one in given], there.test_digest)
 
 
 def _json(evidence: Evidence, found: Estimate | None, n: int = 0) -> dict[str, Any]:
