@@ -16,7 +16,7 @@ from tsugiki.config import Knobs
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
-HEAVY = {"torch", "transformers", "scipy", "polars", "numpy", "altair", "jinja2", "peft", "sudachipy"}
+HEAVY = {"torch", "transformers", "scipy", "polars", "numpy", "altair", "jinja2", "peft", "sudachipy", "pptx"}
 TWINS = [
     ("README.md", "README.ja.md"),
     ("docs/guide.md", "docs/guide.ja.md"),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from tests.cli.bad_data import GOOD
 from tests.cli.bad_inputs import Case, Kit
+from tests.report.cards import full_card
 
 INTAKE = "purpose: p\nowner: a\nreviewer: b\ncriteria:\n  success: 0.8\n  withdraw: 0.4\n"
 
@@ -110,6 +111,57 @@ def odd_manifest(**values: object) -> Callable[[Kit], Sequence[str]]:
     return prepare
 
 
+def slides(card: object, *, out: str = "deck.pptx", options: Sequence[str] = ()) -> Callable[[Kit], Sequence[str]]:
+    """The slides of a file that holds this; text is written as it is."""
+
+    def prepare(kit: Kit) -> Sequence[str]:
+        content = card if isinstance(card, str | bytes) else json.dumps(card)
+        return ["slides", kit.file("study/scorecard.json", content), "--out", str(kit.folder / out), *options]
+
+    return prepare
+
+
+def with_part(name: str, value: object) -> dict[str, object]:
+    return full_card("en") | {name: value}
+
+
+def without_a_number() -> dict[str, object]:
+    card = full_card("en")
+    card["methods"][0]["train_seconds"] = float("nan")
+    return card
+
+
+def slides_of_nothing(kit: Kit) -> Sequence[str]:
+    return ["slides", str(kit.folder / "no-study"), "--out", str(kit.folder / "deck.pptx")]
+
+
+def slides_of_a_folder(name: str) -> Callable[[Kit], Sequence[str]]:
+    def prepare(kit: Kit) -> Sequence[str]:
+        kit.file(f"study/{name}", "purpose: p\n")
+        return ["slides", str(kit.folder / "study"), "--out", str(kit.folder / "deck.pptx")]
+
+    return prepare
+
+
+def slides_over_a_file(kit: Kit) -> Sequence[str]:
+    kit.file("deck.pptx", "edited by hand")
+    return slides(full_card("en"))(kit)
+
+
+def slides_over_a_folder(kit: Kit) -> Sequence[str]:
+    kit.file("deck.pptx/x", "x")
+    return slides(full_card("en"))(kit)
+
+
+def slides_below_a_file(kit: Kit) -> Sequence[str]:
+    kit.file("taken", "x")
+    return slides(full_card("en"), out="taken/deck.pptx")(kit)
+
+
+def study_over_slides(kit: Kit) -> Sequence[str]:
+    return poc("--slides", kit.file("deck.pptx", "edited by hand"))(kit)
+
+
 EMPTY = "prompt,completion\n" + "".join(f"question {number},\n" for number in range(30))
 FEW = "prompt,completion\n" + "".join(f"question {number},answer\n" for number in range(5))
 
@@ -188,4 +240,27 @@ CASES = (
     Case("adapter", "a manifest with endless answers", odd_manifest(answer={"max_new_tokens": 10**9}), 1, ("answers",)),
     Case("adapter", "a manifest of odd precision", odd_manifest(recipe={"precision": "int3"}), 1, ("int3", "float32")),
     Case("adapter", "evaluating a folder without an adapter", evaluate_no_adapter, 1, ("neither", "tsugiki.json")),
+    Case("slides", "nothing there", slides_of_nothing, 1, ("does not exist", "folder of a finished study")),
+    Case("slides", "a folder without a study", slides_of_a_folder("x"), 1, ("no scorecard.json", "finished study")),
+    Case("slides", "a study without a scorecard", slides_of_a_folder("study.yaml"), 1, ("tsugiki scorecard",)),
+    Case("slides", "text that is not JSON", slides("verdict: adopt"), 1, ("cannot be read as JSON", "scorecard.json")),
+    Case("slides", "Shift_JIS", slides("結論".encode("cp932")), 1, ("cannot be read as JSON",)),
+    Case("slides", "JSON that is no scorecard", slides([1, 2]), 1, ("not a scorecard", "must be object", "[1, 2]")),
+    Case("slides", "a scorecard of another schema", slides(with_part("schema", 2)), 1, ("must be 1, got 2",)),
+    Case("slides", "a number that is none", slides(without_a_number()), 1, ("train_seconds", "nan")),
+    Case("slides", "warnings that are no list", slides(with_part("warnings", "hot")), 1, ("must be array", "hot")),
+    Case("slides", "a file that exists", slides_over_a_file, 2, ("deck.pptx exists already", "--out")),
+    Case("slides", "a folder in the place of the file", slides_over_a_folder, 2, ("is a folder", "--out")),
+    Case("slides", "a folder below a file", slides_below_a_file, 2, ("cannot be written to", "--out")),
+    Case("slides", "another kind of file", slides(full_card("en"), out="deck.pdf"), 2, ("deck.pdf", ".pptx")),
+    Case("slides", "an unknown language", slides(full_card("en"), options=("--language", "de")), 2, ("de", "ja")),
+    Case(
+        "slides",
+        "a language that the scorecard cannot be told in",
+        slides(full_card("ja"), options=("--language", "en")),
+        2,
+        ("only be told in ja", "--language"),
+    ),
+    Case("slides", "a study over slides that exist", study_over_slides, 2, ("deck.pptx exists already", "--slides")),
+    Case("slides", "a study with slides of another kind", poc("--slides", "a.ppt"), 2, ("a.ppt", "--slides")),
 )

@@ -19,6 +19,7 @@ from tsugiki.cli.adapters import evaluate, train
 from tsugiki.cli.data import check
 from tsugiki.cli.money import money, prices
 from tsugiki.cli.portfolio import portfolio
+from tsugiki.cli.slides import slides
 from tsugiki.cli.studies import demo, estimate, lessons, poc, scorecard
 from tsugiki.cli.templates import templates
 from tsugiki.errors import TsugikiError
@@ -48,7 +49,10 @@ def every_command(
     """Options that need no command."""
 
 
-for command in (demo, check, estimate, poc, scorecard, lessons, train, evaluate, templates, portfolio, prices, money):
+COMMANDS = (
+    demo, check, estimate, poc, scorecard, slides, lessons, train, evaluate, templates, portfolio, prices, money,
+)  # fmt: skip
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -22,6 +22,7 @@ from tsugiki.cli.data import (
     plain,
 )
 from tsugiki.cli.options import From, with_knobs
+from tsugiki.cli.slides import SlidesFile, slides_wanted, slides_written
 from tsugiki.config import Design, Intake, KindName, LanguageName, PlanSpec, Recipe
 from tsugiki.errors import UsageError
 
@@ -81,6 +82,7 @@ def poc(
     template: TemplateName = "auto",
     prices: PriceFile = None,
     learn_from: LearnFrom = None,
+    slides: SlidesFile = None,
     as_json: AsJson = False,
     *,
     design: Design,
@@ -106,6 +108,7 @@ def poc(
     from tsugiki.work.price_table import read_prices
     from tsugiki.work.study import Study
 
+    slides_wanted(slides, out)
     columns, slices = Columns(prompt_column, completion_column, group_column), tuple(slice_column or ())
     spec = DataSpec(data, columns, sheet, split_column, time_column, slices)
     study = Study(
@@ -119,7 +122,7 @@ def poc(
         prices=None if prices is None else read_prices(prices),
         learn_from=learn_from or out.resolve().parent,
     )
-    return _run(study, out, as_json=as_json)
+    return _run(study, out, slides, as_json=as_json)
 
 
 def demo(
@@ -132,14 +135,17 @@ def demo(
     """The main job on packaged real data and a packaged real model: ten minutes on two cores, twenty in Japanese."""
     from tsugiki.work.demo import demo_study
 
-    return _run(demo_study(lang, out), out, as_json=as_json)
+    return _run(demo_study(lang, out), out, None, as_json=as_json)
 
 
-def scorecard(folder: Folder, as_json: AsJson = False) -> int:
+def scorecard(folder: Folder, slides: SlidesFile = None, as_json: AsJson = False) -> int:
     """Rebuild scorecard.json and scorecard.html of a study from its folder."""
     from tsugiki.work.assemble import write_scorecard
 
-    return _show(folder, write_scorecard(folder), as_json=as_json)
+    slides_wanted(slides, folder)
+    card = write_scorecard(folder)
+    slides_written(slides, card)
+    return _show(folder, card, as_json=as_json)
 
 
 def lessons(
@@ -253,12 +259,13 @@ def print_line(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def _run(study: Study, out: Path, *, as_json: bool) -> int:
+def _run(study: Study, out: Path, slides: Path | None, *, as_json: bool) -> int:
     from tsugiki.cli.progress import telling
     from tsugiki.work.study import run_study
 
     with telling() as on_event:
         found = run_study(study, out, on_event)
+    slides_written(slides, found.scorecard)
     return _show(out, found.scorecard, as_json=as_json)
 
 

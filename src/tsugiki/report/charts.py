@@ -41,7 +41,7 @@ class Chart:
 
 def quality_chart(card: Card) -> Chart:
     """Each method's quality with its interval; each reference below, with a line up through the methods."""
-    language, rows = card["language"], list(_quality_rows(card))
+    language, rows = card["language"], list(quality_rows(card))
     names = [row["name"] for row in rows]
     measured = [row for row in rows if row["value"] is not None]
     y = alt.Y("name:N", sort=names, title=None, scale=alt.Scale(domain=names, padding=0.5), axis=_name_axis(84))
@@ -60,16 +60,12 @@ def quality_chart(card: Card) -> Chart:
         .mark_text(align="right", fontSize=11, fontWeight="bold")
         .encode(y=y, x=alt.value(256), text="label:N", color=colour),
     ]
-    spoken = "".join(
-        say("chart.quality_row", language, name=row["name"], value=row["value"], interval=row["interval"])
-        for row in rows
-    )
     metric = name_of("metric", card["task"]["metric"], language)
     return drawn(
         alt.layer(*layers).properties(width=212, height=_ROW * len(rows)),
         title=say("chart.quality", language, metric=metric),
         note=say("chart.interval", language, confidence=confidence_of(card)),
-        spoken=say("chart.quality_alt", language, metric=metric, rows=spoken),
+        spoken=quality_spoken(card),
         padding={"left": 88, "right": 48, "top": 18, "bottom": 24},
         key="quality",
     )
@@ -120,8 +116,8 @@ def curve_chart(card: Card) -> Chart | None:
 def cost_chart(card: Card) -> Chart | None:
     """Memory, time and size of each method as a share of full fine-tuning's; None without numbers of full."""
     language, full = card["language"], method_named(card, "full")
-    axes = [axis for axis in COST_AXES if full and full[axis]]
-    bars = [row for index, axis in enumerate(axes) for row in _cost_rows(card, axis, index)]
+    axes = cost_axes(card)
+    bars = [row for index, axis in enumerate(axes) for row in cost_rows(card, axis, index)]
     if full is None or len(card["methods"]) < 2 or not bars:
         return None
     names = [name_of("short", method["name"], language) for method in card["methods"]]
@@ -137,14 +133,11 @@ def cost_chart(card: Card) -> Chart | None:
         ),
         _chart(heads).mark_text(align="left", color=INK, fontWeight="bold").encode(x=x, y=alt.value(-8), text="text:N"),
     ]
-    spoken = "".join(
-        say("chart.cost_row", language, name=row["name"], axis=row["axis"], value=row["share"]) for row in bars
-    )
     return drawn(
         alt.layer(*layers).properties(width=272, height=_ROW * 1.6 * len(names)),
         title=say("chart.cost", language),
         note=say("chart.cost_note", language),
-        spoken=say("chart.cost_alt", language, rows=spoken),
+        spoken=cost_spoken(card),
         padding={"left": 74, "right": 4, "top": 24, "bottom": 4},
         key="cost",
     )
@@ -154,7 +147,33 @@ def confidence_of(card: Card) -> float:
     return criteria(card).get("confidence", 0.95)
 
 
-def _quality_rows(card: Card) -> Iterator[dict[str, Any]]:
+def quality_spoken(card: Card) -> str:
+    """The chart of qualities for who cannot see it."""
+    language, metric = card["language"], name_of("metric", card["task"]["metric"], card["language"])
+    rows = "".join(
+        say("chart.quality_row", language, name=row["name"], value=row["value"], interval=row["interval"])
+        for row in quality_rows(card)
+    )
+    return say("chart.quality_alt", language, metric=metric, rows=rows)
+
+
+def cost_spoken(card: Card) -> str:
+    language = card["language"]
+    rows = "".join(
+        say("chart.cost_row", language, name=row["name"], axis=row["axis"], value=row["share"])
+        for index, axis in enumerate(cost_axes(card))
+        for row in cost_rows(card, axis, index)
+    )
+    return say("chart.cost_alt", language, rows=rows)
+
+
+def cost_axes(card: Card) -> list[str]:
+    """What can be set against full fine-tuning: that of which it has a number."""
+    full = method_named(card, "full")
+    return [axis for axis in COST_AXES if full and full[axis]]
+
+
+def quality_rows(card: Card) -> Iterator[dict[str, Any]]:
     main = subject(card)["name"]
     for entry in (*card["methods"], *card["reference"]):
         quality, reference = entry["quality"], "plan" not in entry
@@ -172,7 +191,7 @@ def _quality_rows(card: Card) -> Iterator[dict[str, Any]]:
         }
 
 
-def _cost_rows(card: Card, axis: str, index: int) -> Iterator[dict[str, Any]]:
+def cost_rows(card: Card, axis: str, index: int) -> Iterator[dict[str, Any]]:
     full = method_named(card, "full")
     shares = [(method["name"], method[axis] / full[axis]) for method in card["methods"] if full and method[axis]]
     longest = max(share for _, share in shares)

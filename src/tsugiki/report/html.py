@@ -73,8 +73,8 @@ def _first_page(card: Card) -> dict[str, Any]:
     return {
         "title": _study(card).get("purpose") or say("page.untitled", card["language"]),
         "headline": headline(card),
-        "about": _about(card),
-        "tiles": list(_tiles(card)),
+        "about": about(card),
+        "tiles": list(tiles(card)),
         "methods": methods_table(card, notes),
         "method_notes": notes.texts,
         "quality_chart": _safe(quality_chart(card)),
@@ -128,7 +128,7 @@ def _money(card: Card) -> dict[str, Any] | None:
     }
 
 
-def _about(card: Card) -> Pairs:
+def about(card: Card) -> Pairs:
     """Who, when, on what: the line under the title."""
     language, study, task = card["language"], _study(card), card["task"]
     counts = {part: task[part] for part in ("train", "dev", "test")}
@@ -145,7 +145,7 @@ def _about(card: Card) -> Pairs:
     return [(say(f"page.{key}", language), value) for key, value in found.items() if value]
 
 
-def _tiles(card: Card) -> Iterator[tuple[str, str, str]]:
+def tiles(card: Card) -> Iterator[tuple[str, str, str]]:
     """Four numbers to remember: label, number, what to compare it with."""
     language, method, full = card["language"], subject(card), method_named(card, "full")
     quality = method["quality"]

@@ -79,6 +79,12 @@ def check_scorecard(card: Any) -> list[str]:
     return [*faults, *_unexplained(card), *_miscounted(card), *_unexplained_money(card.get("money"))]
 
 
+def check_extensions(card: Any) -> list[str]:
+    """What is wrong with the optional parts of a scorecard that was read from elsewhere, one sentence each."""
+    faults = [f"{place or 'scorecard'} {fault}" for place, fault in _against(card, extensions(), "")]
+    return faults or [*_untellable_money(card.get("money") or {}), *_untellable_slices(card.get("slices") or {})]
+
+
 def scorecard_bytes(card: Card) -> bytes:
     """Equal scorecards give equal bytes: sorted keys, two spaces, UTF-8, NaN refused, one newline at the end."""
     text = json.dumps(card, ensure_ascii=False, sort_keys=True, indent=2, allow_nan=False)
@@ -88,6 +94,12 @@ def scorecard_bytes(card: Card) -> bytes:
 @cache
 def contract() -> Mapping[str, Any]:
     text = resources.files("tsugiki.report").joinpath("scorecard.schema.json").read_text(encoding="utf-8")
+    return json.loads(text)
+
+
+@cache
+def extensions() -> Mapping[str, Any]:
+    text = resources.files("tsugiki.report").joinpath("extensions.schema.json").read_text(encoding="utf-8")
     return json.loads(text)
 
 
@@ -134,6 +146,9 @@ def _against(value: Any, schema: Mapping[str, Any], place: str) -> Iterator[tupl
         for name, inner in schema.get("properties", {}).items():
             if name in value:
                 yield from _against(value[name], inner, f"{place}.{name}".lstrip("."))
+        others = value.keys() - schema.get("properties", {}).keys() if "additionalProperties" in schema else ()
+        for name in sorted(others):
+            yield from _against(value[name], schema["additionalProperties"], f"{place}.{name}".lstrip("."))
     elif isinstance(value, list | tuple) and "items" in schema:
         for index, item in enumerate(value):
             yield from _against(item, schema["items"], f"{place}[{index}]")
@@ -199,6 +214,22 @@ def _unexplained_money(money: Any) -> Iterator[str]:
                 parents = (".".join(place.split(".")[:depth]) for depth in range(1, place.count(".") + 2))
                 if not any(entry["reasons"].get(parent) for parent in parents):
                     yield f"money.{place} is null without a sentence in reasons"
+
+
+def _untellable_money(money: Mapping[str, Any]) -> Iterator[str]:
+    """What the account of a page or a slide needs of every line: a reason, or an interval."""
+    for group in ("month", "once", "change", "break_even", "horizon"):
+        for name, found in money.get(group, {}).items():
+            ends = found if isinstance(found, Mapping) else {"estimate": found, "low": found, "high": found}
+            if ends["estimate"] is None and f"{group}.{name}" not in money["reasons"]:
+                yield f"money.{group}.{name} is null without a sentence in reasons"
+            elif ends["estimate"] is not None and (ends["low"] is None or (ends["high"] is None and name != "months")):
+                yield f"money.{group}.{name} has no interval"
+
+
+def _untellable_slices(slices: Mapping[str, Any]) -> Iterator[str]:
+    if slices and slices["worst"] and slices["method"] not in slices["worst"]["quality"]:
+        yield f"slices.worst.quality lacks {slices['method']}"
 
 
 def _miscounted(card: Card) -> Iterator[str]:

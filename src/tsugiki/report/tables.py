@@ -111,6 +111,57 @@ def all_measurements(card: Card, notes: Notes) -> list[Row]:
     return [*always, *(row(key, cell) for extension, key, cell in extensions if extension in held)]
 
 
+def quality_table(card: Card, notes: Notes) -> list[Row]:
+    """A slide's rows: quality, its interval, and the difference from full with its interval and a word about it."""
+    main, rows = subject(card), []
+    for method in card["methods"]:
+        word = _against_full(method, notes)[1]
+        cells = (*_quality_cells(method["quality"], notes), _difference(method, notes), word)
+        rows.append(Row(name_of("method", method["name"], notes.language), cells, method is main))
+    for entry in card["reference"]:
+        name = name_of("reference", entry["name"], notes.language)
+        rows.append(Row(name, (*_quality_cells(entry["quality"], notes), Cell(""), Cell("")), reference=True))
+    return rows
+
+
+def cost_table(card: Card, notes: Notes) -> list[Row]:
+    """A slide's rows: what training, storing, answering and changing versions take; a column per method."""
+    methods, language = card["methods"], notes.language
+    full = next((method for method in methods if method["name"] == "full"), None)
+
+    def row(key: str, cell: Callable[[Method], Cell]) -> Row:
+        return Row(say(f"measure.{key}", language), tuple(cell(method) for method in methods))
+
+    def compared(method: Method, key: str) -> Cell:
+        """With its share of what full fine-tuning takes."""
+        cell = _plain(method, key, notes)
+        if full is None or method is full or not full[key] or method[key] is None:
+            return cell
+        return Cell(cell.text, f"({shown(method[key] / full[key], 'share', language)})")
+
+    def first_token(method: Method) -> Cell:
+        found = latency_of(method, "merged") or latency_of(method, "unmerged")
+        if not found or found["first_token_ms"] is None:
+            return _missing(method, "latency", notes, found)
+        return Cell(shown(found["first_token_ms"], "ms", language), say(f"measure.{found['weights']}", language))
+
+    rows = [row(key, partial(compared, key=key)) for key in ("peak_memory_bytes", "train_seconds", "adapter_bytes")]
+    rows.append(row("trainable_share", lambda method: _plain(method, "trainable_share", notes)))
+    if any((method.get("memory") or {}).get("inference_bytes") for method in methods):
+        rows.append(
+            row("inference_memory", lambda method: _nested(method, "memory", "inference_bytes", "bytes", notes))
+        )
+    rows += [
+        Row(say("slide.first_token", language), tuple(first_token(method) for method in methods)),
+        Row(say("slide.per_token", language), tuple(_fastest_token(method, notes) for method in methods)),
+    ]
+    rows += [
+        row(key, partial(_nested, key="change", inner=key, form="ms", notes=notes))
+        for key in ("swap_ms", "rollback_ms")
+    ]
+    return [*rows, row("cost_train", lambda method: _money(method, "train", notes))]
+
+
 def by_seed_table(card: Card, notes: Notes) -> tuple[list[str], list[Row]]:
     """A row per seed, a column per method; empty when the study kept no quality per seed."""
     found = {

@@ -28,22 +28,41 @@ def tornado_chart(card: Card) -> Chart | None:
     money, language = card.get("money"), card["language"]
     if not money or not money["tornado"]:
         return None
-    base, currency = money["horizon"]["net"]["estimate"], money["currency"]
-    rows = [_row(bar, base, currency, language) for bar in money["tornado"][:MOST_BARS]]
+    base = money["horizon"]["net"]["estimate"]
+    rows = tornado_rows(card)
     ends = [base, *(row[end] for row in rows for end in ("least", "most"))]
     span = (max(ends) - min(ends)) or 1.0
     domain = [min(ends) - _MARGIN * span, max(ends) + _MARGIN * span]
-    label = say("chart.tornado_base", language, value={"amount": base, "currency": currency})
+    label = _base_label(card)
     values = {name: money[name] for name in ("date", "source")} | {"months": money["horizon"]["months"]}
-    spoken = "".join(say("chart.tornado_row", language, **row["spoken"]) for row in rows)
     return drawn(
         alt.layer(*_layers(rows, base, label, domain)).properties(width=_PLOT, height=_ROW * len(rows)),
         title=say("chart.tornado", language, months=values["months"]),
         note=say("chart.tornado_note", language, **values),
-        spoken=say("chart.tornado_alt", language, base=label, rows=spoken),
+        spoken=tornado_spoken(card),
         padding={"left": _LEFT, "right": _RIGHT, "top": 20, "bottom": 16},
         key="tornado",
     )
+
+
+def tornado_rows(card: Card) -> list[dict[str, Any]]:
+    """The inputs that matter most, longest bar first: name, range, and the net value at both ends."""
+    money = card["money"]
+    base, currency = money["horizon"]["net"]["estimate"], money["currency"]
+    return [_row(bar, base, currency, card["language"]) for bar in money["tornado"][:MOST_BARS]]
+
+
+def tornado_spoken(card: Card) -> str:
+    """The chart for who cannot see it."""
+    language = card["language"]
+    rows = "".join(say("chart.tornado_row", language, **row["spoken"]) for row in tornado_rows(card))
+    return say("chart.tornado_alt", language, base=_base_label(card), rows=rows)
+
+
+def _base_label(card: Card) -> str:
+    money = card["money"]
+    value = {"amount": money["horizon"]["net"]["estimate"], "currency": money["currency"]}
+    return say("chart.tornado_base", card["language"], value=value)
 
 
 def _layers(rows: list[dict[str, Any]], base: float, label: str, domain: list[float]) -> Iterator[alt.Chart]:
