@@ -42,7 +42,7 @@ def poc(place: Path, base: Path, *options: str) -> subprocess.CompletedProcess[s
 
 
 def test_from_a_data_file_to_a_decision(place: Path, tiny_llama: Path):
-    ran = poc(place, tiny_llama, "--intake", "intake.yaml", "--json")
+    ran = poc(place, tiny_llama, "--intake", "intake.yaml", "--json", "--slides", "study/deck.pptx")
     assert ran.returncode in DECIDED, ran.stderr
     card = json.loads(ran.stdout)
     jsonschema.validate(card, contract())
@@ -74,10 +74,11 @@ def _resumed(place: Path, base: Path, study: Path) -> None:
 
 
 def _rebuilt(place: Path, study: Path) -> None:
-    before = {name: (study / name).read_bytes() for name in ("scorecard.json", "scorecard.html")}
+    before = {name: (study / name).read_bytes() for name in ("scorecard.json", "scorecard.html", "deck.pptx")}
     for name in before:
         (study / name).unlink()
-    assert tsugiki("scorecard", study, folder=place).returncode in DECIDED
+    ran = tsugiki("scorecard", study, "--slides", study / "deck.pptx", folder=place)
+    assert ran.returncode in DECIDED and "deck.pptx" in ran.stderr
     assert {name: (study / name).read_bytes() for name in before} == before
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
+import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.report.cards import every_card, full_card
+from tests.report.cards import every_card, full_card, sliced_card
 from tsugiki.errors import StudyError, UsageError
 from tsugiki.report.scorecard import check_extensions, scorecard_bytes
 from tsugiki.work.slides import check_free, check_target, make_slides, read_scorecard, write_slides
@@ -52,6 +56,35 @@ def test_extensions_are_checked_deep_inside() -> None:
     card["study"]["criteria"]["success"] = "high"
     assert len(check_extensions(card)) == 3
     assert check_extensions(full_card("en")) == []
+
+
+def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, inner in entries:
+        yield (*place, name)
+        yield from places(inner, (*place, name))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_damaged_card_is_refused_or_shown_but_never_our_bug(seed: int, tmp_path: Path) -> None:
+    """Any one value of a card replaced by another kind of value, or taken away."""
+    rng, whole, shown = random.Random(seed), sliced_card("en"), 0
+    everywhere = list(places(whole))
+    while shown < 8:
+        card = copy.deepcopy(whole)
+        *way, last = rng.choice(everywhere)
+        holder = functools.reduce(lambda inner, name: inner[name], way, card)
+        if rng.random() < 0.2:
+            del holder[last]
+        else:
+            holder[last] = rng.choice(["x", 5, None, [], {}, -1.5, True])
+        folder = study(tmp_path, card)
+        try:
+            read = read_scorecard(folder)
+        except StudyError:
+            continue
+        write_slides(read, tmp_path / "deck.pptx", "--out", replace=True)
+        shown += 1
 
 
 def test_an_unchanged_deck_is_written_again_and_an_edited_one_is_kept(tmp_path: Path) -> None:
