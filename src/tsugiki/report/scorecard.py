@@ -137,9 +137,7 @@ def _against(value: Any, schema: Mapping[str, Any], place: str) -> Iterator[tupl
     if "enum" in schema and not any(value is choice or value == choice for choice in schema["enum"]):
         yield place, f"must be one of {schema['enum']}, got {value!r:.60}"
     yield from _against_limits(value, schema, place)
-    if isinstance(value, _LEAVES):
-        return
-    if isinstance(value, dict | Mapping):
+    if isinstance(value, Mapping):
         for name in schema.get("required", ()):
             if name not in value:
                 yield place, f"lacks {name}"
