@@ -182,14 +182,13 @@ def _say(what: str, table: Record) -> None:
     for rival, by_name in table.items():
         for name, row in by_name.items():
             least, near, far = row["least data"], row["forecast 2x"], row["forecast 4x"]
-            print(
-                f"{what:9s} {rival:14s} {name:18s} least: covered {_share(least['covered'])} given "
-                f"{least['given']:.2f} ratio {least['median high / low'] or math.nan:5.1f} | 2x: error "
-                f"{100 * near['mean absolute error']:.1f} bias {100 * near['mean error']:+.1f} covered "
-                f"{_share(near['covered'])} held out {100 * near['mean absolute error to a measurement']:.1f} | 4x: {100 * far['mean absolute error']:.1f} {_share(far['covered'])} "
-                f"| Brier {row['chance 2x']['Brier score']:.3f}",
-                flush=True,
-            )
+            said = [
+                f"{what:9s} {rival:14s} {name:18s} least: covered {_share(least['covered'])} given {least['given']:.2f}",
+                f"2x: error {100 * near['mean absolute error']:.1f} bias {100 * near['mean error']:+.1f}",
+                f"covered {_share(near['covered'])} held out {100 * near['mean absolute error to a measurement']:.1f}",
+                f"4x: error {100 * far['mean absolute error']:.1f} covered {_share(far['covered'])}",
+            ]
+            print("  ".join(said), flush=True)
 
 
 def _share(value: float | None) -> str:
