@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.report.cards import every_card, full_card, sliced_card
+from tests.report.cards import every_card, full_card
+from tests.report.sliced import sliced_card
 from tsugiki.errors import StudyError, UsageError
 from tsugiki.report.scorecard import check_extensions, scorecard_bytes
 from tsugiki.work.slides import check_free, check_target, make_slides, read_scorecard, write_slides
