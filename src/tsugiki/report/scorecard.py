@@ -140,18 +140,22 @@ def _against(value: Any, schema: Mapping[str, Any], place: str) -> Iterator[tupl
     if isinstance(value, _LEAVES):
         return
     if isinstance(value, dict | Mapping):
-        for name in schema.get("required", ()):
-            if name not in value:
-                yield place, f"lacks {name}"
-        for name, inner in schema.get("properties", {}).items():
-            if name in value:
-                yield from _against(value[name], inner, f"{place}.{name}".lstrip("."))
-        others = value.keys() - schema.get("properties", {}).keys() if "additionalProperties" in schema else ()
-        for name in sorted(others):
-            yield from _against(value[name], schema["additionalProperties"], f"{place}.{name}".lstrip("."))
+        yield from _against_members(value, schema, place)
     elif isinstance(value, list | tuple) and "items" in schema:
         for index, item in enumerate(value):
             yield from _against(item, schema["items"], f"{place}[{index}]")
+
+
+def _against_members(value: Mapping[str, Any], schema: Mapping[str, Any], place: str) -> Iterator[tuple[str, str]]:
+    known: Mapping[str, Any] = schema.get("properties", {})
+    for name in schema.get("required", ()):
+        if name not in value:
+            yield place, f"lacks {name}"
+    for name, inner in known.items():
+        if name in value:
+            yield from _against(value[name], inner, f"{place}.{name}".lstrip("."))
+    for name in sorted(value.keys() - known.keys()) if "additionalProperties" in schema else ():
+        yield from _against(value[name], schema["additionalProperties"], f"{place}.{name}".lstrip("."))
 
 
 def _against_limits(value: Any, schema: Mapping[str, Any], place: str) -> Iterator[tuple[str, str]]:
