@@ -137,23 +137,10 @@ def _against(value: Any, schema: Mapping[str, Any], place: str) -> Iterator[tupl
     if "enum" in schema and not any(value is choice or value == choice for choice in schema["enum"]):
         yield place, f"must be one of {schema['enum']}, got {value!r:.60}"
     yield from _against_limits(value, schema, place)
-<<<<<<< HEAD
-    if isinstance(value, Mapping):
-        for name in schema.get("required", ()):
-            if name not in value:
-                yield place, f"lacks {name}"
-        for name, inner in schema.get("properties", {}).items():
-            if name in value:
-                yield from _against(value[name], inner, f"{place}.{name}".lstrip("."))
-        others = value.keys() - schema.get("properties", {}).keys() if "additionalProperties" in schema else ()
-        for name in sorted(others):
-            yield from _against(value[name], schema["additionalProperties"], f"{place}.{name}".lstrip("."))
-=======
     if isinstance(value, _LEAVES):
         return
     if isinstance(value, dict | Mapping):
         yield from _against_members(value, schema, place)
->>>>>>> cc6d4cadca36d1b7f3689b63e6c2e1f4a2c3e982
     elif isinstance(value, list | tuple) and "items" in schema:
         for index, item in enumerate(value):
             yield from _against(item, schema["items"], f"{place}[{index}]")
