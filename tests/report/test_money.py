@@ -67,7 +67,7 @@ def test_without_a_net_value_the_reason_is_said() -> None:
 def test_a_table_without_a_business_case_shows_what_it_can() -> None:
     card, notes = full_card("en"), Notes("en")
     money = card["money"]
-    money["case"] = {"serving": "as_needed"}
+    money["case"], money["tornado"] = {"serving": "as_needed"}, []
     money["month"] = {name: dict.fromkeys(("estimate", "low", "high")) for name in money["month"]}
     money["reasons"] |= {f"month.{name}": "not known: cases a month" for name in money["month"]}
     for other in money["alternatives"]:
