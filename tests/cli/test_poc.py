@@ -124,6 +124,7 @@ def test_a_run_with_rank_auto_keeps_what_dev_shows_to_be_needed(place: Path, tin
     assert ran.returncode == 1 and "60 were seen in training" in ran.stderr
 
 
+@pytest.mark.slow
 def test_a_study_teaches_the_next_one(place: Path, tiny_llama: Path, tmp_path: Path):
     few = ("--methods", "lora,full", "--seeds", "1", "--curve-sizes", "0", "--tries", "2", "--precision", "float32")
     command = ("poc", place / "reports.csv", "--base", tiny_llama, "--intake", place / "intake.yaml", *few)
