@@ -69,7 +69,7 @@ def _resumed(place: Path, base: Path, study: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (study / "trials").iterdir()} == before
     assert "scorecard.html" in ran.stdout and "Verdict:" in ran.stdout
     other = poc(place, base, "--rank", "4")
-    assert other.returncode == 1 and "plans.full.rank" in other.stderr
+    assert other.returncode == 1 and "plans.lora.rank" in other.stderr
     assert other.stderr.count("\n") == other.stderr.count("Reading") + other.stderr.count("Prompt") + 1
 
 
