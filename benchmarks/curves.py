@@ -183,7 +183,7 @@ def _say(what: str, table: Record) -> None:
         for name, row in by_name.items():
             least, near, far = row["least data"], row["forecast 2x"], row["forecast 4x"]
             said = [
-                f"{what:9s} {rival:14s} {name:18s} least: covered {_share(least['covered'])} given {least['given']:.2f}",
+                f"{what} {rival:14s} {name:17s} least: covered {_share(least['covered'])} given {least['given']:.2f}",
                 f"2x: error {100 * near['mean absolute error']:.1f} bias {100 * near['mean error']:+.1f}",
                 f"covered {_share(near['covered'])} held out {100 * near['mean absolute error to a measurement']:.1f}",
                 f"4x: error {100 * far['mean absolute error']:.1f} covered {_share(far['covered'])}",
