@@ -45,7 +45,7 @@ FAMILIES = {
     *("missing", "interval", "text", "advice", "backtest", "slice", "shift", "input", "way", "money", "basis"),
     *("allocation", "lacks", "unusable", "recommend"),
 }
-SAME_IN_BOTH = {"method.lora", "metric.chrf", "short.lora", "measure.quality", "measure.of", "forecast.joint"}
+SAME_IN_BOTH = {"method.lora", "metric.chrf", "short.lora", "measure.quality", "measure.of", "forecast.joint", "slide.parts_value", "slide.to_succeed_value"}
 
 
 @pytest.mark.parametrize("key", table())
