@@ -1,4 +1,4 @@
-"""From a scorecard.json to its slides: read it with care, make the deck, write it where nothing is lost.
+"""From a scorecard.json to its slides: read with care, laid out, written where nothing is lost.
 
 Called by `tsugiki slides` and by `poc` and `scorecard` for `--slides`. Reads no other file of the study. A file that is
 there already is replaced only if it is the deck of this study's present scorecard, byte for byte: slides are edited by
