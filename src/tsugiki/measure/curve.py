@@ -238,13 +238,14 @@ def _covariance(points: Sequence[Point], confidence: float, groups: Groups) -> F
     items tell the variance of one size so badly that sizes which came out low would count too much.
     """
     tables = [np.asarray(point.scores, dtype=np.float64) for point in points if point.scores is not None]
-    if not points or len(tables) < len(points) or all(np.ptp(table) == 0 for table in tables):
-        reach = 2 * float(stats.norm.isf((1 - confidence) / 2))
-        return np.diag([(max(point.quality.high - point.quality.low, 1e-6) / reach) ** 2 for point in points])
+    if not tables or len(tables) < len(points):
+        return _apart(points, confidence)
     clusters = number_groups(groups, tables[0].shape[1])
     items = float(np.mean([spread(table.mean(axis=0), clusters, ()).items for table in tables]))
     parts = [seed_parts(table) for table in tables if len(table) > 1]
     seeds = max(0.0, float(np.mean([excess for excess, _, _ in parts]))) if parts else 0.0
+    if items + seeds == 0:  # all right or all wrong at every size
+        return _apart(points, confidence)
     uncertainty = items**2 / int(clusters.max())
     if parts:
         uncertainty += float(np.mean([size for _, size, _ in parts])) ** 2 / sum(freedom for *_, freedom in parts)
@@ -252,6 +253,12 @@ def _covariance(points: Sequence[Point], confidence: float, groups: Groups) -> F
     few = float(stats.t.isf(tail, (items + seeds) ** 2 / uncertainty) / stats.norm.isf(tail))
     shared = items * _likeness(tables, clusters)
     return few**2 * ((items + seeds - shared) * np.eye(len(points)) + shared)
+
+
+def _apart(points: Sequence[Point], confidence: float) -> Floats:
+    """Each point as wide as its interval says, and none with another."""
+    reach = 2 * float(stats.norm.isf((1 - confidence) / 2))
+    return np.diag([(max(point.quality.high - point.quality.low, 1e-6) / reach) ** 2 for point in points])
 
 
 def _likeness(tables: Sequence[Floats], clusters: NDArray[np.intp]) -> float:
