@@ -38,7 +38,8 @@ def test_the_lead_says_what_it_comes_to() -> None:
     assert first == (
         "With 1,200 cases a month, LoRA is worth ¥95,359 a month after its costs (95% interval ¥67,583 to ¥118,207)."
     )
-    assert plain(second) == f"What is spent once, ¥{ONCE:,.0f}, comes back after about 4.2 months."
+    back = "comes back after about 4.2 months (interval 3.4 months to 6.0 months)."
+    assert plain(second) == f"What is spent once, ¥{ONCE:,.0f}, {back}"
     assert third == "To break even within 12 months it takes at least 412 cases a month."
     assert money_lead(full_card("ja"))[0] == (
         "月1,200件をLoRAに任せると、差し引き月¥95,359（95%区間 ¥67,583〜¥118,207）の効果が見込まれます。"
@@ -47,9 +48,9 @@ def test_the_lead_says_what_it_comes_to() -> None:
 
 def test_an_interval_across_zero_is_no_gain() -> None:
     card = full_card("en")
-    card["money"]["net_per_month"] |= {"low": -10.0}
+    card["money"]["month"]["net"] |= {"low": -10.0}
     assert "a gain is not certain" in money_lead(card)[0]
-    card["money"]["net_per_month"] |= {"estimate": -200.0, "low": -300.0, "high": -100.0}
+    card["money"]["month"]["net"] |= {"estimate": -200.0, "low": -300.0, "high": -100.0}
     card["money"]["break_even"]["months"] = {"estimate": None, "low": None, "high": None}
     first, second, *_ = money_lead(card)
     assert "costs more than it saves: −¥200 a month (95% interval −¥300 to −¥100)" in first
@@ -58,9 +59,25 @@ def test_an_interval_across_zero_is_no_gain() -> None:
 
 def test_without_a_net_value_the_reason_is_said() -> None:
     card = full_card("ja")
-    card["money"]["net_per_month"] = None
-    card["money"]["reasons"]["net_per_month"] = "1か月の件数が分からないため計算できません"
+    card["money"]["month"]["net"] = {"estimate": None, "low": None, "high": None}
+    card["money"]["reasons"]["month.net"] = "1か月の件数が分からないため計算できません"
     assert money_lead(card) == ["差し引きの効果は示せません（1か月の件数が分からないため計算できません）。"]
+
+
+def test_a_table_without_a_business_case_shows_what_it_can() -> None:
+    card, notes = full_card("en"), Notes("en")
+    money = card["money"]
+    money["case"] = {"serving": "as_needed"}
+    money["month"] = {name: dict.fromkeys(("estimate", "low", "high")) for name in money["month"]}
+    money["reasons"] |= {f"month.{name}": "not known: cases a month" for name in money["month"]}
+    for other in money["alternatives"]:
+        other["net_month"] = dict.fromkeys(("estimate", "low", "high"))
+    found = rows(card, notes)
+    assert "Time saved" not in found and "This study" in found and alternatives(card, notes) == []
+    assert [head for head, _ in money_groups(card, notes)] == ["Once", "What follows, over 12 months"]
+    assert money_lead(card) == ["The net value cannot be told (not known: cases a month)."]
+    assert "How it comes about" in render_html(card) and "The same case with other methods" not in render_html(card)
+    assert "The same case with other methods" not in render_money(card)
 
 
 def test_costs_are_taken_off_and_what_was_left_blank_is_a_dash_with_a_note() -> None:
@@ -134,7 +151,7 @@ def test_the_tornado_draws_the_longest_bars_with_their_ranges(language: Language
         "en": ("Minutes saved by a right answer", "1 min 30 s to 4 min 30 s (±50%)", "1,000 to 1,300 (given)"),
     }
     assert set(wanted[language]) <= set(texts)
-    assert {"−¥600,000", "¥1,700,000", "0"} <= set(texts)
+    assert {"−¥600,000", "0", {"ja": "¥170万", "en": "¥1.70M"}[language]} <= set(texts)
     assert card["money"]["source"] in chart.note and "2026-11" in chart.note
     assert chart.svg.startswith('<svg role="img" aria-label="') and "http" not in chart.svg
 
@@ -166,8 +183,8 @@ def test_the_terminal_says_it_in_a_line_and_in_full() -> None:
     assert full.startswith("Prices of 2026-11, quotation 7, in JPY\nby the hour: ¥60 an hour of use")
     assert "(1) not counted: minutes to check an answer (left blank)" in full
     assert all(character == "\n" or character.isprintable() for character in render_money(card))
-    card["money"]["net_per_month"] = None
-    card["money"]["reasons"]["net_per_month"] = "not known: cases a month"
+    card["money"]["month"]["net"] = {"estimate": None, "low": None, "high": None}
+    card["money"]["reasons"]["month.net"] = "not known: cases a month"
     assert "¥3 per training (prices of 2026-11, quotation 7)" in plain(render_text(card))
 
 

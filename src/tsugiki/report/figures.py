@@ -14,6 +14,11 @@ MISSING = "–"
 MINUS = "−"
 SPACE = "\N{NO-BREAK SPACE}"  # a number and its unit stay on one line
 _SIZES = (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024))
+_DAYS_PER_MONTH = 365.25 / 12
+_LARGE: Mapping[Language, tuple[tuple[str, float], ...]] = {
+    "ja": (("億", 1e8), ("万", 1e4)),
+    "en": (("B", 1e9), ("M", 1e6)),
+}
 _CURRENCIES = {"JPY": ("¥", 0), "USD": ("$", 2), "EUR": ("€", 2)}
 
 
@@ -156,8 +161,25 @@ def _money(value: Mapping[str, Any], _: Language) -> str:
 
 
 def _months(value: float, language: Language) -> str:
-    """Whole months would hide what is paid back within the first."""
-    return f"{value:,.1f}{'か月' if language == 'ja' else SPACE + 'months'}"
+    """Days within the first month."""
+    days = round(value * _DAYS_PER_MONTH)
+    if value >= 1:
+        return f"{value:,.1f}{'か月' if language == 'ja' else SPACE + 'months'}"
+    if days < 1:
+        return "1日未満" if language == "ja" else f"less than a{SPACE}day"
+    return f"{days}日" if language == "ja" else f"{days}{SPACE}day{'' if days == 1 else 's'}"
+
+
+def _short_money(value: Mapping[str, Any], language: Language) -> str:
+    """For a chart: from a million on, three digits and a unit."""
+    amount, currency = abs(value["amount"]), str(value["currency"])
+    unit, size = next(((unit, size) for unit, size in _LARGE[language] if amount >= max(size, 1e6)), ("", 1.0))
+    if not unit:
+        return _money(value, language)
+    scaled = amount / size
+    text = f"{scaled:,.0f}" if scaled >= 99.95 else f"{scaled:.1f}" if scaled >= 9.995 else f"{scaled:.2f}"
+    less, (sign, _) = MINUS if value["amount"] < 0 else "", _CURRENCIES.get(currency, ("", 0))
+    return f"{less}{sign}{text}{unit}" if sign else f"{less}{text}{unit}{SPACE}{currency}"
 
 
 def _text(value: Any, _: Language) -> str:
@@ -187,5 +209,6 @@ FORMS: Mapping[str, Callable[[Any, Language], str]] = {
     "ratio": _ratio,
     "plain": _plain,
     "money": _money,
+    "short_money": _short_money,
     "text": _text,
 }

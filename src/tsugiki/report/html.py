@@ -20,7 +20,15 @@ from tsugiki.report.charts import Chart, confidence_of, cost_chart, curve_chart,
 from tsugiki.report.curve_words import curve_sentences
 from tsugiki.report.figures import Language, interval, shown
 from tsugiki.report.findings import latency_of, next_steps, risks
-from tsugiki.report.money import alternatives, money_groups, money_interval, money_lead, money_notes, price_line
+from tsugiki.report.money import (
+    alternative_heads,
+    alternatives,
+    money_groups,
+    money_interval,
+    money_lead,
+    money_notes,
+    price_line,
+)
 from tsugiki.report.parts import shift_view, slices_view
 from tsugiki.report.scorecard import Card, margin_points, method_named, subject
 from tsugiki.report.tables import Notes, all_measurements, by_seed_table, methods_table
@@ -111,6 +119,7 @@ def _money(card: Card) -> dict[str, Any] | None:
     return {
         "lead": money_lead(card),
         "groups": money_groups(card, notes),
+        "heads": alternative_heads(card),
         "alternatives": alternatives(card, notes),
         "footnotes": notes.texts,
         "notes": money_notes(card),
@@ -180,7 +189,7 @@ def _costs(card: Card) -> Iterator[tuple[str, str]]:
         }
         about = {name: cost[name] for name in ("date", "source")}
         yield line("money", train=money.get("train"), answers=money.get("per_1000_answers"), **about)
-    if (found := card.get("money")) and (net := found["net_per_month"]) is not None:
+    if (found := card.get("money")) and (net := found["month"]["net"])["estimate"] is not None:
         about = {name: found[name] for name in ("currency", "date", "source")}
         value = {"amount": net["estimate"], "currency": found["currency"]}
         ends = money_interval(found, net, language)

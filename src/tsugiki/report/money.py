@@ -16,8 +16,7 @@ from tsugiki.report.words import has, name_of, say
 
 Money = Mapping[str, Any]
 
-MONTHLY = ("saved", "checking", "wrong", "serving", "changes", "upkeep")
-NET = "net_per_month"
+MONTHLY = ("saved", "checking", "wrong", "serving", "changes", "upkeep", "net")
 ONCE = ("study", "training", "setup_labour", "setup_cost", "total")
 # What follows from both, with the form of its amount where that is not money.
 RESULTS = {
@@ -27,21 +26,23 @@ RESULTS = {
     "horizon.net": "money",
     "horizon.returned": "signed_percent",
 }
-TOTALS = (NET, "once.total", "horizon.net")
-NOTHING = {"estimate": None, "low": None, "high": None}
+TOTALS = ("month.net", "once.total", "horizon.net")
 UNDECIDED = ("stop", "undecidable")  # verdicts under which the amounts are no advice
 
 
 def money_lead(card: Card) -> list[str]:
     """What it comes to, in a few sentences; or why it cannot be told."""
     money, language = card["money"], card["language"]
-    net = money[NET]
-    if net is None:
-        return [say("money.lead_unknown", language, reason=money["reasons"][NET])]
+    net = money["month"]["net"]
+    if net["estimate"] is None:
+        return [say("money.lead_unknown", language, reason=money["reasons"]["month.net"])]
     word = "open" if net["low"] <= 0 <= net["high"] else "gain" if net["estimate"] > 0 else "loss"
-    found = [say(f"money.lead_{word}", language, **_values(card), net=_amount(money, net["estimate"]), **_ends(card))]
-    months, once = money["break_even"]["months"]["estimate"], _amount(money, money["once"]["total"])
-    found.append(say("money.lead_never" if months is None else "money.lead_back", language, months=months, once=once))
+    values = {**_values(card), "net": _amount(money, net["estimate"]), "interval": money_interval(money, net, language)}
+    found = [say(f"money.lead_{word}", language, **values)]
+    back, once = money["break_even"]["months"], _amount(money, money["once"]["total"])
+    word = "never" if back["estimate"] is None else "back"
+    interval = _interval(money, back, "months", language, less=False)
+    found.append(say(f"money.lead_{word}", language, months=back["estimate"], once=once, interval=interval))
     least = money["break_even"]["cases_per_month"]["estimate"]
     if least is not None:
         found.append(say("money.lead_cases", language, cases=least, months=money["horizon"]["months"]))
@@ -49,34 +50,46 @@ def money_lead(card: Card) -> list[str]:
 
 
 def money_groups(card: Card, notes: Notes) -> list[tuple[str, list[Row]]]:
-    """Three groups of lines under their headings; each line is an amount, its interval, and how it comes about."""
+    """Up to three groups of lines under their headings; each is an amount, its interval, and how it comes about.
+
+    Without a business case, lines that need one stay away: the lead says once what there would have to be.
+    """
     money, language = card["money"], card["language"]
     heads = {
-        "monthly": [*(f"month.{name}" for name in MONTHLY), NET],
-        "once": [f"once.{name}" for name in ONCE],
-        "result": list(RESULTS),
+        "monthly": {f"month.{name}": "money" for name in MONTHLY},
+        "once": {f"once.{name}": "money" for name in ONCE},
+        "result": RESULTS,
     }
-    rows = {
-        place: _row(card, place, RESULTS.get(place, "money"), notes) for places in heads.values() for place in places
-    }
-    horizon = money["horizon"]["months"]
-    return [
-        (say(f"money.{head}", language, months=horizon), [rows[place] for place in places])
-        for head, places in heads.items()
-    ]
+    groups = []
+    for head, forms in heads.items():
+        rows = [
+            _row(card, place, form, notes)
+            for place, form in forms.items()
+            if _has_case(money) or _ends(money, place)["estimate"] is not None
+        ]
+        groups.append((say(f"money.{head}", language, months=money["horizon"]["months"]), rows))
+    return [(head, rows) for head, rows in groups if rows]
+
+
+def alternative_heads(card: Card) -> list[str]:
+    """Names of the columns of `alternatives`, behind that of the method."""
+    names = ("right", "seconds", "net", "interval", "months")
+    return [say(f"money.column_{name}", card["language"], confidence=card["money"]["confidence"]) for name in names]
 
 
 def alternatives(card: Card, notes: Notes) -> list[Row]:
-    """The same business case with each way of answering: right answers, time, net a month, break-even."""
+    """The same business case, where there is one, with each way of answering: right answers, time, net, break-even."""
     money = card["money"]
+    if not _has_case(money):
+        return []
     subject = {
         "name": money["method"],
         "share_right": money["share_right"],
         "seconds_per_case": money["seconds_per_case"],
-        "net_month": money[NET] or NOTHING,
+        "net_month": money["month"]["net"],
         "months": money["break_even"]["months"],
         "reasons": {
-            "net_month": money["reasons"].get(NET),
+            "net_month": money["reasons"].get("month.net"),
             "months": money["reasons"].get("break_even.months"),
             "seconds_per_case": money["reasons"].get("seconds_per_case"),
         },
@@ -113,11 +126,9 @@ def rate_lines(rates: list[Mapping[str, Any]], currency: str, language: Language
 
 def _row(card: Card, place: str, form: str, notes: Notes) -> Row:
     money, language = card["money"], card["language"]
-    group, _, name = place.partition(".")
-    found = money[group][name] if name else money[group]
-    ends = found if isinstance(found, Mapping) else {"estimate": found, "low": found, "high": found}
-    less = group == "month" and name != "saved"
-    title = say(f"money.{place.replace('.', '_')}", language, months=money["horizon"]["months"])
+    ends, (group, _, name) = _ends(money, place), place.partition(".")
+    less = group == "month" and name not in ("saved", "net")
+    title = say(f"money.{group}_{name}", language, months=money["horizon"]["months"])
     if ends["estimate"] is None:
         cells = (Cell(shown(None, "text", language), note=notes.number(money["reasons"][place])), Cell(""), Cell(""))
     else:
@@ -148,6 +159,8 @@ def _basis(card: Card, place: str) -> str:
     key = f"basis.{place.replace('.', '_')}"
     if place == "month.serving":
         key = f"{key}_{card['money']['serving']['counted']}"
+    if place == "change.cost" and card["money"]["change"]["labour"] is None:
+        key = f"{key}_alone"
     return say(key, card["language"], **_values(card)) if has(key) else ""
 
 
@@ -180,8 +193,15 @@ def _values(card: Card) -> dict[str, Any]:
     }
 
 
-def _ends(card: Card) -> dict[str, str]:
-    return {"interval": money_interval(card["money"], card["money"][NET], card["language"])}
+def _has_case(money: Money) -> bool:
+    return "cases_per_month" in money["case"]
+
+
+def _ends(money: Money, place: str) -> Mapping[str, float | None]:
+    """What stands at a dotted place, as estimate and ends; an amount that does not depend on the quality is its own."""
+    group, _, name = place.partition(".")
+    found = money[group][name]
+    return found if isinstance(found, Mapping) else {"estimate": found, "low": found, "high": found}
 
 
 def _alternative(card: Card, entry: Mapping[str, Any], notes: Notes) -> Row:

@@ -28,7 +28,7 @@ extensions, all optional to a reader, are:
     data_check       what data/check.py found, as its Findings.as_json() says it
     money            null without a price table, else as work/money.py says it: currency, date, source of the prices,
                      method, table, case, rates, share_right, seconds_per_case, training, serving, change; month,
-                     net_per_month, once, break_even, horizon: {estimate, low, high} where the quality matters; tornado,
+                     once, break_even, horizon: {estimate, low, high} where the quality matters; tornado,
                      alternatives, notes, reasons {dotted name: sentence} for every null
     failures [{trial, reason}]   warnings [sentence]   provenance {group: [trial id]}   versions {package: version}
 
@@ -137,9 +137,7 @@ def _against(value: Any, schema: Mapping[str, Any], place: str) -> Iterator[tupl
     if "enum" in schema and not any(value is choice or value == choice for choice in schema["enum"]):
         yield place, f"must be one of {schema['enum']}, got {value!r:.60}"
     yield from _against_limits(value, schema, place)
-    if isinstance(value, _LEAVES):
-        return
-    if isinstance(value, dict | Mapping):
+    if isinstance(value, Mapping):
         yield from _against_members(value, schema, place)
     elif isinstance(value, list | tuple) and "items" in schema:
         for index, item in enumerate(value):

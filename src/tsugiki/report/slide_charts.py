@@ -138,14 +138,15 @@ def curve_chart(
             series.add_data_point(x, y)
     chart = _added(page, box, XL_CHART_TYPE.XY_SCATTER_LINES_NO_MARKERS, data, name, spoken)
     tops = [high for *_, high in (*curve.measured, *curve.forecast)]
-    tops += [criterion, *(row["high"] for row in curve.fitted)]
+    tops += [*([] if criterion is None else [criterion]), *(row["high"] for row in curve.fitted)]
     _axis_of_shares(chart.value_axis, tops)
     _axis_of_counts(chart.category_axis, [x for line in lines for x, _ in line.points], names.x_axis)
     rows: list[list[Any]] = []
     for series, line in zip(chart.plots[0].series, lines, strict=True):
         first = len(rows) + 2
         rows.append([None, line.name, "−", "+"] if line.ends else [None, line.name])
-        rows += [[*point, *pair] for point, pair in zip(line.points, line.ends or [()] * len(line.points), strict=True)]
+        ends: Sequence[tuple[Any, ...]] = line.ends or [()] * len(line.points)
+        rows += [[*point, *pair] for point, pair in zip(line.points, ends, strict=True)]
         rows.append([])
         _style_curve(series, line, first)
     _set_legend(chart, hidden=[index for index, line in enumerate(lines) if not line.in_legend])
@@ -205,7 +206,11 @@ def spread_chart(
         series.invert_if_negative = False
         _label_values(series, number_format, XL_LABEL_POSITION.OUTSIDE_END, size=9)
         # Both ends on one side of the middle: only the outer bar is labelled.
-        inner = [place for place, row in enumerate(rows) if row[1] * row[2] > 0 and abs(row[side]) < abs(row[3 - side])]
+        inner = [
+            place
+            for place, (_, *both) in enumerate(rows)
+            if both[0] * both[1] > 0 and abs(both[side - 1]) < abs(both[2 - side])
+        ]
         _hide_labels(series, inner)
     chart.category_axis.reverse_order = True
     _axis_of_names(chart.category_axis, size=9)

@@ -63,7 +63,8 @@ def write_table(
     to one; `emphasis` are the rows that get a tint.
     """
     columns = [box.width * width / sum(widths) for width in widths]
-    align = align or ["left", *["right"] * (len(head) - 1)]
+    rest: list[Align] = ["right"] * (len(head) - 1)
+    align = align or ["left", *rest]
     laid = _laid_out(page, box, head, rows, columns, sizes)
     frame = page.slide.shapes.add_table(
         len(rows) + 1, len(head), Inches(box.left), Inches(box.top), Inches(box.width), Inches(sum(laid.heights))

@@ -15,6 +15,7 @@ from tsugiki.report.figures import Language, interval, shown
 from tsugiki.report.html import headline
 from tsugiki.report.inputs import input_name
 from tsugiki.report.money import (
+    alternative_heads,
     alternatives,
     money_groups,
     money_interval,
@@ -25,7 +26,7 @@ from tsugiki.report.money import (
 )
 from tsugiki.report.scorecard import Card, subject
 from tsugiki.report.slices import weakest
-from tsugiki.report.tables import Notes, Row
+from tsugiki.report.tables import Cell, Notes, Row
 from tsugiki.report.words import name_of, say
 
 
@@ -48,7 +49,9 @@ def render_money(card: Card) -> str:
     lines = [price_line(card), *rate_lines(money["rates"], money["currency"], language), "", *money_lead(card)]
     for head, rows in money_groups(card, notes):
         lines += ["", head, *_aligned(rows)]
-    lines += ["", say("money.alternatives", language), *_aligned(alternatives(card, notes))]
+    if others := alternatives(card, notes):
+        heads = Row(say("column.method", language), tuple(map(Cell, alternative_heads(card))))
+        lines += ["", say("money.alternatives", language), *_aligned([heads, *others])]
     lines += [""] if notes.texts else []
     lines += [f"({number}) {text}" for number, text in enumerate(notes.texts, start=1)]
     lines += ["", *(f"- {note}" for note in money_notes(card))]
@@ -138,9 +141,9 @@ def _money(card: Card) -> Iterator[tuple[str, str]]:
     language, money = card["language"], card.get("money")
     if not money:
         return
-    net, currency = money["net_per_month"], money["currency"]
+    net, currency = money["month"]["net"], money["currency"]
     about = {name: money[name] for name in ("date", "source")}
-    if net is not None:
+    if net["estimate"] is not None:
         value = {
             "net": {"amount": net["estimate"], "currency": currency},
             "months": money["break_even"]["months"]["estimate"],

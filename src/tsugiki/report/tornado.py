@@ -11,7 +11,7 @@ from typing import Any
 
 import altair as alt
 
-from tsugiki.report.charts import FAINT, INK, OTHER, SUBJECT, Chart, drawn
+from tsugiki.report.charts import HAIR, INK, OTHER, SUBJECT, Chart, drawn
 from tsugiki.report.figures import Language, shown
 from tsugiki.report.inputs import input_name, input_value
 from tsugiki.report.scorecard import Card
@@ -40,7 +40,7 @@ def tornado_chart(card: Card) -> Chart | None:
         title=say("chart.tornado", language, months=values["months"]),
         note=say("chart.tornado_note", language, **values),
         spoken=tornado_spoken(card),
-        padding={"left": _LEFT, "right": _RIGHT, "top": 20, "bottom": 6},
+        padding={"left": _LEFT, "right": _RIGHT, "top": 20, "bottom": 16},
         key="tornado",
     )
 
@@ -83,8 +83,10 @@ def _layers(rows: list[dict[str, Any]], base: float, label: str, domain: list[fl
     bars, plain = [bar for row in rows for bar in row["bars"]], [_plain(row) for row in rows]
     if domain[0] < 0 < domain[1]:
         zero = _chart([{"base": 0, "text": "0"}])
-        yield zero.mark_rule(color=FAINT).encode(x=at["base"])
-        yield zero.mark_text(color=OTHER, fontSize=10).encode(x=at["base"], y=alt.value(-10), text="text:N")
+        yield zero.mark_rule(color=HAIR).encode(x=at["base"])
+        yield zero.mark_text(color=OTHER, fontSize=10).encode(
+            x=at["base"], y=alt.value(_ROW * len(rows) + 8), text="text:N"
+        )
     yield _chart(_placed(bars, base)).mark_bar().encode(y=y, x=at["from"], x2="to:Q", color=colour)
     yield _chart(plain).mark_text(align="right", dx=-4, color=INK).encode(y=y, x=at["least"], text="least_text:N")
     yield _chart(plain).mark_text(align="left", dx=4, color=INK).encode(y=y, x=at["most"], text="most_text:N")
@@ -98,7 +100,7 @@ def _layers(rows: list[dict[str, Any]], base: float, label: str, domain: list[fl
 
 def _row(bar: Mapping[str, Any], base: float, currency: str, language: Language) -> dict[str, Any]:
     def money(amount: float) -> str:
-        return shown({"amount": amount, "currency": currency}, "money", language)
+        return shown({"amount": amount, "currency": currency}, "short_money", language)
 
     name = input_name(bar["input"], language)
     name = name[:1].upper() + name[1:]

@@ -69,13 +69,14 @@ def money_of(evidence: Evidence, candidate: MethodName | None) -> Money | None:
 
 def _amounts(seen: Observed, prices: Prices, missing: _Missing, training: Mapping[str, Any]) -> Money:
     found, ends = account(seen, prices), _Ends(seen, prices)
-    net = ends.of("net_per_month", lambda one: one.net_month, missing)
     return {
         "training": {**training, "cost": missing.amount("training.cost", found.change["training"])},
         "serving": {**missing.amounts("serving", found.serving), "counted": prices.case.serving},
         "change": missing.amounts("change", found.change),
-        "month": {name: ends.of(f"month.{name}", _month_line(name), missing) for name in found.month},
-        "net_per_month": None if net["estimate"] is None else {**net, "currency": prices.currency},
+        "month": {
+            **{name: ends.of(f"month.{name}", _month_line(name), missing) for name in found.month},
+            "net": ends.of("month.net", lambda one: one.net_month, missing),
+        },
         "once": {**missing.amounts("once", found.once), "total": missing.amount("once.total", found.spent_once)},
         "break_even": {
             "months": ends.of("break_even.months", lambda one: one.months, missing),
@@ -289,23 +290,6 @@ def _notes(evidence: Evidence, prices: Prices, money: Money) -> Iterator[str]:
         yield say("money.note_machines", language, seconds=hours * 3600, machines=math.ceil(hours / HOURS_PER_MONTH))
     if money["seconds_per_case"] is not None:
         yield say("money.note_batches", language)
-    left_out = [name for name in _optional(prices.case) if getattr(prices.case, name) is None]
-    if left_out and money["net_per_month"] is not None:
-        joint = "、" if language == "ja" else ", "
-        yield say("money.note_left_out", language, names=joint.join(input_name(name, language) for name in left_out))
-
-
-def _optional(case: BusinessCase) -> Iterator[str]:
-    yield from (
-        "minutes_to_check",
-        "minutes_per_wrong",
-        "changes_per_year",
-        "setup_hours",
-        "setup_cost",
-        "upkeep_month",
-    )
-    if case.changes_per_year is not None:
-        yield "hours_per_change"
 
 
 def _months_between(price: str, created: str) -> int:
