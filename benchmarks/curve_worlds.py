@@ -21,6 +21,7 @@ Quality = Callable[[float], float]
 Rng = np.random.Generator
 Ends = tuple[int, int]  # smallest and largest training size
 
+LATER = (2, 4)
 SEEDS = 3
 DIFFICULTY = 0.6  # share of the variance of an answer that is the item's own
 KEPT_LUCK = 0.5  # correlation of a seed's luck between neighbouring sizes, whose subsets are nested
@@ -29,11 +30,15 @@ SHARPNESS = 0.12  # of a seed's luck at half the full size, in standard deviatio
 
 @dataclass(frozen=True)
 class World:
-    """One simulated study: the truth, what was measured, and the target with the size at which it is truly reached."""
+    """One study: the truth, what was measured, and the target with the size at which it is truly reached.
+
+    `later` is what the same test items would give at LATER times the largest size.
+    """
 
     name: str
     quality: Quality
     points: tuple[Point, ...]
+    later: tuple[Point, ...]
     target: float
     least: float  # infinite where it is never reached
 
@@ -53,9 +58,10 @@ def worlds(name: str, count: int, seed: int, *, confidence: float) -> Iterator[W
         largest, items = int(rng.choice([120, 240, 480])), int(rng.choice([100, 200]))
         sizes = [largest // 8, largest // 4, largest // 2, largest]
         quality = _SHAPES[name](rng, (sizes[0], largest))
-        points = measured(rng, quality, sizes, items, confidence=confidence)
         target = target_for(rng, quality, largest)
-        yield World(name, quality, points, target, least_size(quality, target, sizes[0], largest))
+        points = measured(rng, quality, [*sizes, *(factor * largest for factor in LATER)], items, confidence=confidence)
+        least = least_size(quality, target, sizes[0], largest)
+        yield World(name, quality, points[: len(sizes)], points[len(sizes) :], target, least)
 
 
 def measured(rng: Rng, quality: Quality, sizes: list[int], items: int, *, confidence: float) -> tuple[Point, ...]:
@@ -64,7 +70,7 @@ def measured(rng: Rng, quality: Quality, sizes: list[int], items: int, *, confid
     points = []
     for size in sizes:
         luck = KEPT_LUCK * luck + np.sqrt(1 - KEPT_LUCK**2) * rng.standard_normal(SEEDS)
-        spread = SHARPNESS * (sizes[-1] / (2 * size)) ** 0.3
+        spread = SHARPNESS * (4 * sizes[0] / size) ** 0.3
         scores = answers(rng, quality(size), difficulty, spread, luck)
         found = mean_with_interval(scores.tolist(), confidence=confidence)
         assert found is not None

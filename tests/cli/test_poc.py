@@ -69,7 +69,7 @@ def _resumed(place: Path, base: Path, study: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (study / "trials").iterdir()} == before
     assert "scorecard.html" in ran.stdout and "Verdict:" in ran.stdout
     other = poc(place, base, "--rank", "4")
-    assert other.returncode == 1 and "plans.full.rank" in other.stderr
+    assert other.returncode == 1 and "plans.lora.rank" in other.stderr
     assert other.stderr.count("\n") == other.stderr.count("Reading") + other.stderr.count("Prompt") + 1
 
 
@@ -124,6 +124,7 @@ def test_a_run_with_rank_auto_keeps_what_dev_shows_to_be_needed(place: Path, tin
     assert ran.returncode == 1 and "60 were seen in training" in ran.stderr
 
 
+@pytest.mark.slow
 def test_a_study_teaches_the_next_one(place: Path, tiny_llama: Path, tmp_path: Path):
     few = ("--methods", "lora,full", "--seeds", "1", "--curve-sizes", "0", "--tries", "2", "--precision", "float32")
     command = ("poc", place / "reports.csv", "--base", tiny_llama, "--intake", place / "intake.yaml", *few)

@@ -5,9 +5,11 @@ import pytest
 from scipy import optimize
 
 from tsugiki.measure.curve_shapes import (
+    EXPONENT,
     FLAT,
     LATE,
     POWER,
+    REACH,
     SATURATING,
     Curves,
     best_power_law,
@@ -61,12 +63,12 @@ def test_the_curves_are_the_posterior_of_a_brute_force_rejection():
     rng = np.random.default_rng(0)
     values, deviation = np.array([0.3, 0.45, 0.5, 0.62]), 0.05
     count = 2_000_000
-    exponent = np.exp(rng.uniform(np.log(0.1), np.log(2.0), count))
+    exponent = np.exp(rng.uniform(np.log(EXPONENT[0]), np.log(EXPONENT[1]), count))
     first, last = rng.random((2, count))
     left = (400 / 50) ** -exponent
     gap = (last - first) / (1 - left)
     top = last + gap * left
-    allowed = (gap >= 0) & (top <= 1)
+    allowed = (gap >= 0) & (top - gap * (REACH * 400 / 50) ** -exponent <= 1)
     misfit = sum(
         ((top - gap * (n / 50) ** -exponent - value) / deviation) ** 2 for n, value in zip(SIZES, values, strict=True)
     )

@@ -67,17 +67,22 @@ def test_without_a_net_value_the_reason_is_said() -> None:
 def test_a_table_without_a_business_case_shows_what_it_can() -> None:
     card, notes = full_card("en"), Notes("en")
     money = card["money"]
-    money["case"] = {"serving": "as_needed"}
+    money["case"], money["tornado"] = {"serving": "as_needed"}, []
     money["month"] = {name: dict.fromkeys(("estimate", "low", "high")) for name in money["month"]}
     money["reasons"] |= {f"month.{name}": "not known: cases a month" for name in money["month"]}
     for other in money["alternatives"]:
         other["net_month"] = dict.fromkeys(("estimate", "low", "high"))
     found = rows(card, notes)
     assert "Time saved" not in found and "This study" in found and alternatives(card, notes) == []
-    assert [head for head, _ in money_groups(card, notes)] == ["Once", "What follows, over 12 months"]
+    assert [head for head, lines in money_groups(card, notes) if not lines] == ["Every month"]
+    assert "Every month" not in render_html(card) and "Every month" not in render_money(card)
     assert money_lead(card) == ["The net value cannot be told (not known: cases a month)."]
     assert "How it comes about" in render_html(card) and "The same case with other methods" not in render_html(card)
     assert "The same case with other methods" not in render_money(card)
+    money["once"], money["change"] = dict.fromkeys(money["once"]), dict.fromkeys(money["change"])
+    money["break_even"] = {name: dict(money["month"]["net"]) for name in money["break_even"]}
+    money["horizon"] |= {name: dict(money["month"]["net"]) for name in ("net", "returned")}
+    assert '<table class="money">' not in render_html(card)  # prices of the other machine only
 
 
 def test_costs_are_taken_off_and_what_was_left_blank_is_a_dash_with_a_note() -> None:

@@ -43,9 +43,18 @@ FAMILIES = {
     *("verdict", "headline", "tile", "cost", "chart", "curve", "level", "risk", "next", "method"),
     *("reference", "short", "metric", "setting", "cut", "check", "concern", "sensitive", "exclusion", "reason", "rule"),
     *("missing", "interval", "text", "advice", "backtest", "slice", "shift", "input", "way", "money", "basis"),
-    *("allocation", "lacks", "unusable", "recommend"),
+    *("allocation", "lacks", "unusable", "recommend", "slide"),
 }
-SAME_IN_BOTH = {"method.lora", "metric.chrf", "short.lora", "measure.quality", "measure.of", "forecast.joint"}
+SAME_IN_BOTH = {
+    "method.lora",
+    "metric.chrf",
+    "short.lora",
+    "measure.quality",
+    "measure.of",
+    "forecast.joint",
+    "slide.parts_value",
+    "slide.to_succeed_value",
+}
 
 
 @pytest.mark.parametrize("key", table())

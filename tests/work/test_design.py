@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tsugiki.config import METHODS, Design, MethodName, Recipe
+from tsugiki.errors import StudyError
 from tsugiki.work.design import (
     STEP_FLOOR,
     Calibration,
@@ -16,7 +18,7 @@ from tsugiki.work.design import (
     curve_sizes,
     design_study,
     evaluations_for,
-    schedule_from_json,
+    read_schedule,
     search_steps,
     steps_for,
 )
@@ -114,10 +116,20 @@ def test_one_try_needs_no_search():
     assert not any(trial.kind == "search" for trial in schedule(10_000, tries=1).trials)
 
 
-def test_a_schedule_is_json():
-    value = json.loads(json.dumps(schedule(30).as_json()))
+def test_a_schedule_is_json(tmp_path: Path):
+    path = tmp_path / "schedule.json"
+    path.write_text(json.dumps(schedule(30).as_json()), encoding="utf-8")
+    value = json.loads(path.read_text(encoding="utf-8"))
     assert value["fits"] is True and value["trials"][0]["id"] == "reference"
-    assert schedule_from_json(value) == schedule(30)
+    assert read_schedule(path) == schedule(30)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"trials": 3}', '{"trials": [{"id": 1}], "spare": []}'])
+def test_a_schedule_of_another_version_is_said_to_be_one(tmp_path: Path, text: str):
+    path = tmp_path / "schedule.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(StudyError, match="not the schedule of a study of this version"):
+        read_schedule(path)
 
 
 @pytest.mark.parametrize(("rows", "batch", "steps"), [(20, 8, 300), (200, 8, 300), (500, 8, 313), (10_000, 8, 2688)])

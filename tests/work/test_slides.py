@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.report.cards import every_card, full_card, sliced_card
+from tests.report.cards import every_card, full_card
+from tests.report.sliced import sliced_card
 from tsugiki.errors import StudyError, UsageError
 from tsugiki.report.scorecard import check_extensions, scorecard_bytes
 from tsugiki.work.slides import check_free, check_target, make_slides, read_scorecard, write_slides
@@ -99,6 +100,14 @@ def test_an_unchanged_deck_is_written_again_and_an_edited_one_is_kept(tmp_path: 
         with pytest.raises(UsageError, match=r"exists already, and is not the unchanged deck .* --out"):
             refused()
     assert deck.read_bytes() == made + b"edited"
+
+
+def test_the_order_of_keys_in_memory_does_not_reach_the_deck(tmp_path: Path) -> None:
+    card = full_card("en")
+    turned = {key: card[key] for key in reversed(card)}
+    turned["methods"] = [{key: one[key] for key in reversed(one)} for one in card["methods"]]
+    write_slides(turned, tmp_path / "deck.pptx", "--slides")
+    write_slides(card, tmp_path / "deck.pptx", "--slides")  # refused if it were another deck
 
 
 def test_a_deck_of_an_older_scorecard_gives_way_where_the_study_goes_on(tmp_path: Path) -> None:

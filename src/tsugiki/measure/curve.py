@@ -19,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from tsugiki.measure.curve_shapes import FAMILIES, Curves, best_power_law, draw_curves
-from tsugiki.measure.intervals import number_groups, spread
+from tsugiki.measure.curve_shapes import FAMILIES, REACH, Curves, best_power_law, draw_curves
+from tsugiki.measure.intervals import number_groups, seed_parts, spread
 from tsugiki.measure.stats import Estimate, Groups, Scores
 
 FEWEST_SIZES = 3
-EXTRAPOLATION = 10
+EXTRAPOLATION = REACH
 FACTORS = (2, 4)  # of the present training data, for which a forecast is made
-OWN = 0.01  # of each point's variance, never shared with another: equal answers at two sizes stay invertible
+MOST_SHARED = 0.98  # of what the items contribute; equal answers at two sizes would leave nothing to weigh
 METHOD = "learning curve"  # stands beside a forecast as "Wilson" beside a measured quality
 LIKELY, UNLIKELY = 0.8, 0.2  # chances from which on more data is advised, or advised against
 
@@ -232,25 +232,31 @@ def _slope(curve: Curve) -> float:
 
 
 def _covariance(points: Sequence[Point], confidence: float, groups: Groups) -> Floats:
-    """(point, point): each point as wide as its interval says; what the test items contribute is shared."""
-    reach = 2 * float(stats.norm.isf((1 - confidence) / 2))
-    spreads = np.array([max(point.quality.high - point.quality.low, 1e-6) / reach for point in points])
-    return _correlation(points, groups) * np.outer(spreads, spreads)
+    """(point, point) of what the measured qualities are known up to.
 
-
-def _correlation(points: Sequence[Point], groups: Groups) -> Floats:
+    All sizes are taken to be measured equally well, and any two to share the same part of it: three seeds and a hundred
+    items tell the variance of one size so badly that sizes which came out low would count too much.
+    """
     tables = [np.asarray(point.scores, dtype=np.float64) for point in points if point.scores is not None]
-    if not tables or len(tables) < len(points):
-        return np.eye(len(points))
+    if not points or len(tables) < len(points) or all(np.ptp(table) == 0 for table in tables):
+        reach = 2 * float(stats.norm.isf((1 - confidence) / 2))
+        return np.diag([(max(point.quality.high - point.quality.low, 1e-6) / reach) ** 2 for point in points])
     clusters = number_groups(groups, tables[0].shape[1])
-    shares, deviations = [], []
-    for table in tables:
-        items = table.mean(axis=0)
-        sampling = spread(items, clusters, (table,))
-        shares.append(sampling.items / sampling.total if sampling.items > 0 else 0.0)
-        summed = np.bincount(clusters, items - items.mean())
-        deviations.append(summed / max(float(np.linalg.norm(summed)), 1e-12))
-    root = np.sqrt(shares)
-    alike = np.array(deviations) @ np.array(deviations).T * np.outer(root, root)
-    np.fill_diagonal(alike, 1.0)
-    return OWN * np.eye(len(points)) + (1 - OWN) * alike
+    items = float(np.mean([spread(table.mean(axis=0), clusters, ()).items for table in tables]))
+    parts = [seed_parts(table) for table in tables if len(table) > 1]
+    seeds = max(0.0, float(np.mean([excess for excess, _, _ in parts]))) if parts else 0.0
+    uncertainty = items**2 / int(clusters.max())
+    if parts:
+        uncertainty += float(np.mean([size for _, size, _ in parts])) ** 2 / sum(freedom for *_, freedom in parts)
+    tail = (1 - confidence) / 2
+    few = float(stats.t.isf(tail, (items + seeds) ** 2 / uncertainty) / stats.norm.isf(tail))
+    shared = items * _likeness(tables, clusters)
+    return few**2 * ((items + seeds - shared) * np.eye(len(points)) + shared)
+
+
+def _likeness(tables: Sequence[Floats], clusters: NDArray[np.intp]) -> float:
+    """Mean correlation of two sizes over the items, from nothing to nearly all."""
+    deviations = [np.bincount(clusters, table.mean(axis=0) - table.mean()) for table in tables]
+    rows = np.array([row / np.linalg.norm(row) for row in deviations if np.linalg.norm(row) > 0])
+    pairs = (rows @ rows.T)[np.triu_indices(len(rows), 1)]
+    return float(np.clip(pairs.mean(), 0.0, MOST_SHARED)) if len(pairs) else 0.0

@@ -8,10 +8,10 @@ Called by curve.py. A curve is quality(n) = top - gap * left(n), where left fall
     flat         gap = 0
 
 These families extrapolate best on measured curves (LCDB: Mohr et al., ECML 2022; LCDB 1.1, arXiv 2505.15657), none of
-them always, so all are kept with the weight that the points give them. For each drawn form
-of `left` the two numbers that remain, the quality at the smallest and at the largest size, have an exact normal
-distribution; the prior on them is flat, cut where the curve would leave 0 to 1 or fall. So nothing is optimised and
-nothing can fail to converge.
+them always, so all are kept with the weight that the points give them. For each drawn form of `left` the two numbers
+that remain, the quality at the smallest and at the largest size, have an exact normal distribution; the prior on them
+is flat, cut where the curve would leave 0 to 1 or fall. So nothing is optimised and nothing can fail to converge. The
+numbers below were chosen by `make curves`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ Floats = NDArray[np.float64]
 FAMILIES = ("flat", "power law", "late riser", "saturating")
 FLAT, POWER, LATE, SATURATING = range(4)
 PRIOR = (0.1, 0.3, 0.3, 0.3)  # of the families, in this order
-EXPONENT = (0.1, 2.0)  # of the power law, even on a log scale
+EXPONENT = (0.05, 2.0)  # of the power law, even on a log scale
 HALF = 8.0  # the half-way size lies between smallest / HALF and largest * HALF, even on a log scale
-SLOPE = {LATE: (1.2, 0.5), SATURATING: (0.8, 0.4)}  # median, and standard deviation of the logarithm
+SLOPE = {LATE: (1.0, 0.4), SATURATING: (0.7, 0.35)}  # median, and standard deviation of the logarithm
 FORMS = 4000  # drawn per family
 KEPT = 2000  # curves that stand for the distribution
+REACH = 10  # times the largest size, up to which a power law stays below 1; nothing is asked of it beyond
 STILL = 1e-3  # a form that moves less than this between smallest and largest size says nothing about the points
 
 
@@ -147,7 +148,9 @@ def _rising(
     drawn = ends + (np.linalg.cholesky(spread) @ rng.standard_normal((*ends.shape, 1)))[:, :, 0]
     gap = (drawn[:, 1] - drawn[:, 0]) / span
     top = drawn[:, 1] + gap * left[:, -1]
-    allowed = (gap >= 0) & (top <= 1) & ((family == POWER) | (top - gap >= 0)) & (drawn[:, 0] >= 0)
+    power = family == POWER
+    most = np.where(power, top - gap * _left(family, half, slope, REACH * sizes[-1:])[:, 0], top)
+    allowed = (gap >= 0) & (most <= 1) & (power | (top - gap >= 0)) & (drawn[:, 0] >= 0)
     # The flat prior on the two ends has density 2 over rising pairs; 2 pi sqrt(det) integrates their likelihood.
     prior = np.log(np.asarray(PRIOR))[family]
     weights = prior + np.log(2 * 2 * np.pi) + np.log(np.linalg.det(spread)) / 2 - misfit / 2

@@ -1,6 +1,6 @@
 """The arithmetic under stats.py: how far a mean over test items, and over training seeds, could be from the truth.
 
-Called by stats.py and metrics.py only; nothing here knows what a metric, a method or a verdict is.
+Called by stats.py, macro_f1.py and curve.py only; nothing here knows what a metric, a method or a verdict is.
 
 Right/wrong scores get score intervals (Wilson for a mean, Tango for a paired difference), which hold their coverage
 for 30 items and near 0 and 1, where a bootstrap does not and where a sample of equal values has no spread to resample.
@@ -56,24 +56,27 @@ def spread(item_values: Floats, clusters: NDArray[np.intp], seed_tables: Sequenc
     count = int(clusters.max()) + 1
     deviations = np.bincount(clusters, item_values - item_values.mean(), count)
     items = float(count / (count - 1) * np.sum(deviations**2) / n**2)
-    parts = [_seed_parts(table) for table in seed_tables if len(table) > 1]
+    parts = [seed_parts(table) for table in seed_tables if len(table) > 1]
     if items < ROUNDING:
         items = 0.0
-    seeds = sum(excess for excess, _, _ in parts)
+    seeds = sum(max(0.0, excess) for excess, _, _ in parts)
     uncertainty = items**2 / (count - 1) + sum(size**2 / freedom for _, size, freedom in parts)
     exact = count == n and not parts  # one seed, independent items: the plain score or bootstrap interval
     freedom = math.inf if exact or items + seeds == 0 else (items + seeds) ** 2 / uncertainty
     return Spread(items, seeds, freedom)
 
 
-def _seed_parts(table: Floats) -> tuple[float, float, int]:
-    """(variance that seeds add to the grand mean, the mean square it was taken from on that scale, its freedom)."""
+def seed_parts(table: Floats) -> tuple[float, float, int]:
+    """(variance that seeds add to the grand mean, the mean square it was taken from on that scale, its freedom).
+
+    The first may come out negative, where seeds agree more than chance lets them.
+    """
     seeds, n = table.shape
     seed_means = table.mean(axis=1)
     between = n * float(np.var(seed_means, ddof=1))
     residual = table - seed_means[:, None] - table.mean(axis=0)[None, :] + table.mean()
     within = float(np.sum(residual**2)) / ((seeds - 1) * (n - 1))
-    return max(0.0, between - within) / (n * seeds), between / (n * seeds), seeds - 1
+    return (between - within) / (n * seeds), between / (n * seeds), seeds - 1
 
 
 def number_groups(groups: Sequence[Hashable] | None, n: int) -> NDArray[np.intp]:

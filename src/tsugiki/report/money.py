@@ -50,9 +50,9 @@ def money_lead(card: Card) -> list[str]:
 
 
 def money_groups(card: Card, notes: Notes) -> list[tuple[str, list[Row]]]:
-    """Up to three groups of lines under their headings; each is an amount, its interval, and how it comes about.
+    """Every month, once, and what follows: lines under a heading, each an amount, its interval, how it comes about.
 
-    Without a business case, lines that need one stay away: the lead says once what there would have to be.
+    Without a business case, lines that need one stay away, and a group may be empty: the lead says what is missing.
     """
     money, language = card["money"], card["language"]
     heads = {
@@ -68,7 +68,7 @@ def money_groups(card: Card, notes: Notes) -> list[tuple[str, list[Row]]]:
             if _has_case(money) or _ends(money, place)["estimate"] is not None
         ]
         groups.append((say(f"money.{head}", language, months=money["horizon"]["months"]), rows))
-    return [(head, rows) for head, rows in groups if rows]
+    return groups
 
 
 def alternative_heads(card: Card) -> list[str]:

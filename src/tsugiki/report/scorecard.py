@@ -137,7 +137,9 @@ def _against(value: Any, schema: Mapping[str, Any], place: str) -> Iterator[tupl
     if "enum" in schema and not any(value is choice or value == choice for choice in schema["enum"]):
         yield place, f"must be one of {schema['enum']}, got {value!r:.60}"
     yield from _against_limits(value, schema, place)
-    if isinstance(value, Mapping):
+    if isinstance(value, _LEAVES):
+        return
+    if isinstance(value, dict | Mapping):
         yield from _against_members(value, schema, place)
     elif isinstance(value, list | tuple) and "items" in schema:
         for index, item in enumerate(value):

@@ -29,7 +29,7 @@ def money_page(deck: Deck, card: Card) -> Page | None:
     page = add_page(deck, eyebrow=say("page.money", language), title=_title(card))
     left = Box(BODY.left, BODY.top, 6.7, BODY.height)
     (_, monthly), (_, once), (_, results) = money_groups(card, notes)
-    rows = [*monthly, once[-1], *results]
+    rows = [*monthly, *once[-1:], *results]
     head = [say("page.money", language), say("money.amount", language)]
     head.append(say("column.interval", language, confidence=money["confidence"]))
     rows = [Row(row.name, row.cells[:2], row.emphasis) for row in rows]  # how each comes about is in the notes

@@ -48,7 +48,7 @@ def render_money(card: Card) -> str:
     notes = Notes(language)
     lines = [price_line(card), *rate_lines(money["rates"], money["currency"], language), "", *money_lead(card)]
     for head, rows in money_groups(card, notes):
-        lines += ["", head, *_aligned(rows)]
+        lines += ["", head, *_aligned(rows)] if rows else []
     if others := alternatives(card, notes):
         heads = Row(say("column.method", language), tuple(map(Cell, alternative_heads(card))))
         lines += ["", say("money.alternatives", language), *_aligned([heads, *others])]

@@ -15,12 +15,15 @@ careful prices leave time at the end: seeds of lora and full that were cut are k
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from tsugiki.config import Design, MethodName, Recipe
+from tsugiki.errors import StudyError
 from tsugiki.work.prior import Prior, prior_from_json
 
 Kind = Literal["reference", "search", "train"]
@@ -122,8 +125,17 @@ class Schedule:
         return {**asdict(self), "fits": self.fits}
 
 
-def schedule_from_json(value: Mapping[str, Any]) -> Schedule:
-    """Back from the study folder: what was once designed is not designed again."""
+def read_schedule(path: Path) -> Schedule:
+    """What was once designed is not designed again."""
+    try:
+        return _schedule_from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError):
+        raise StudyError(
+            f"{path} is not the schedule of a study of this version.", fix="Start the study again in another folder."
+        ) from None
+
+
+def _schedule_from_json(value: Mapping[str, Any]) -> Schedule:
     trials, spare = (
         tuple(PlannedTrial(**{**trial, "measurements": tuple(trial["measurements"])}) for trial in value[name])
         for name in ("trials", "spare")

@@ -5,7 +5,6 @@ Called by `assemble`. Reads only what is inside the folder; no clock, no machine
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from tsugiki.config import Criteria, Intake, MethodName, parse
 from tsugiki.data.shapes import Example
 from tsugiki.errors import StudyError
 from tsugiki.fingerprint import digest_file
-from tsugiki.work.design import PlannedTrial, Schedule, schedule_from_json
+from tsugiki.work.design import PlannedTrial, Schedule, read_schedule
 from tsugiki.work.examples import read_examples
 from tsugiki.work.lock import read_lock, study_file
 from tsugiki.work.prepare import SHIFT, TEST, TRAIN, read_check
@@ -78,7 +77,7 @@ def read_evidence(folder: Path) -> Evidence:
         raise StudyError(
             f"The study in {folder} has not come to its first trial yet.", fix="Run the same `tsugiki poc` again first."
         )
-    schedule = schedule_from_json(json.loads(schedule_file.read_text(encoding="utf-8")))
+    schedule = read_schedule(schedule_file)
     ran = tuple(trial for trial in schedule.spare if read_result(folder, trial.id) is not None)
     schedule = replace(schedule, trials=(*schedule.trials, *ran))
     results = {trial.id: read_result(folder, trial.id) for trial in schedule.trials}

@@ -5,13 +5,12 @@ Called by `study`, which runs the trials in between. `prior` turns lessons into 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tsugiki.config import Design
-from tsugiki.work.design import Schedule, schedule_from_json
+from tsugiki.work.design import Schedule, read_schedule
 from tsugiki.work.lessons import Features, features_of, lesson_of, read_lessons, write_lesson
 from tsugiki.work.lock import read_lock
 from tsugiki.work.prepare import read_check
@@ -23,7 +22,7 @@ def expected(folder: Path, design: Design, inspection: Mapping[str, Any], learn_
     """From the studies in `learn_from`. What was expected once is kept to, whatever others have learned since."""
     path = folder / "schedule.json"
     if path.is_file():
-        return schedule_from_json(json.loads(path.read_text(encoding="utf-8"))).prior
+        return read_schedule(path).prior
     lessons = () if learn_from is None else read_lessons(learn_from, without=folder)
     return make_prior(design, study_features(folder, inspection), capacity=inspection["capacity"] or 0, lessons=lessons)
 

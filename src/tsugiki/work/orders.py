@@ -54,7 +54,9 @@ class Orders:
 
     def calibration(self) -> TrialSpec:
         """With the largest rank that a search may train, so that no trial takes longer than it is priced."""
-        plans = tuple(with_rank(plan, self.expected.largest_rank) for plan in self.plans.values())
+        plans = tuple(self.plans.values())
+        if self.rank_method is not None:
+            plans = tuple(with_rank(plan, self.expected.largest_rank) for plan in plans)
         return self._spec(CALIBRATION, "calibrate", plans=plans)
 
     def reference(self) -> TrialSpec:

@@ -1,4 +1,4 @@
-"""From a scorecard.json to its slides: read it with care, make the deck, write it where nothing is lost.
+"""From a scorecard.json to its slides: read with care, laid out, written where nothing is lost.
 
 Called by `tsugiki slides` and by `poc` and `scorecard` for `--slides`. Reads no other file of the study. A file that is
 there already is replaced only if it is the deck of this study's present scorecard, byte for byte: slides are edited by
@@ -16,7 +16,7 @@ from tsugiki.config import LanguageName
 from tsugiki.errors import StudyError, UsageError
 from tsugiki.files import make_folder, write_bytes
 from tsugiki.report.retold import retold
-from tsugiki.report.scorecard import Card, check_extensions, check_scorecard
+from tsugiki.report.scorecard import Card, check_extensions, check_scorecard, scorecard_bytes
 
 NAME = "scorecard.json"
 
@@ -88,7 +88,7 @@ def make_slides(source: Path, path: Path, option: str, language: LanguageName | 
 def _deck(card: Card) -> bytes:
     from tsugiki.report.slides import render_slides  # python-pptx is an extra
 
-    return render_slides(card)
+    return render_slides(json.loads(scorecard_bytes(card)))  # as it stands in the file: keys in its order
 
 
 def _taken(path: Path, option: str) -> UsageError:

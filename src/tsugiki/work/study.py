@@ -7,7 +7,6 @@ is reported and the study goes on; what would not end within the budget is skipp
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +23,7 @@ from tsugiki.errors import StudyError, UsageError
 from tsugiki.files import write_json
 from tsugiki.measure.prices import Prices
 from tsugiki.work.assemble import write_scorecard
-from tsugiki.work.design import PlannedTrial, Schedule, calibration_of, design_study, schedule_from_json
+from tsugiki.work.design import PlannedTrial, Schedule, calibration_of, design_study, read_schedule
 from tsugiki.work.examples import read_examples, write_examples
 from tsugiki.work.experience import expected, teach
 from tsugiki.work.lock import check_lock, lock_study, only_one, study_file
@@ -222,7 +221,7 @@ def _schedule(session: _Session, orders: Orders) -> Schedule:
     """
     path = session.folder / "schedule.json"
     if path.is_file():
-        schedule = schedule_from_json(json.loads(path.read_text(encoding="utf-8")))
+        schedule = read_schedule(path)
     else:
         session.on_event({"event": "stage", "stage": "reference"})
         reference = session.run(orders.reference())
