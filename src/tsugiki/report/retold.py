@@ -1,7 +1,7 @@
 """The same scorecard told in the other language: its sentences are made again from their codes.
 
-Called by work/slides.py for `--language`. What people wrote (purpose, names) and what was said while the study ran
-(failures, warnings) stays as it is. Changes no number.
+Called by work/slides.py for `--language`. What people wrote (purpose, names) and what holds values of its own in the
+middle of a sentence (failures, warnings, remarks on money) stays as it is. Changes no number.
 """
 
 from __future__ import annotations
