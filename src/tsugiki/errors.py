@@ -8,7 +8,8 @@
     ├─ AdapterError         an adapter folder is broken or belongs to another base
     ├─ TrainingError        training cannot go on
     │  └─ DoesNotFit        not enough memory; a result, not a failure, inside a study
-    └─ StudyError           a study folder is broken, locked or contradicts what was asked
+    ├─ StudyError           a study folder is broken, locked or contradicts what was asked
+    └─ RecordsError         a registry cannot be read or written, or its rules forbid what was asked
 
 Anything else that is raised is our own bug and keeps its traceback.
 """
@@ -59,4 +60,8 @@ class DoesNotFit(TrainingError):
 
 
 class StudyError(TsugikiError):
+    pass
+
+
+class RecordsError(TsugikiError):
     pass
