@@ -82,7 +82,7 @@ def test_revoking_holds_at_once(tmp_path: Path):
     text, kept = new(records), new(records)
     with records.database.writing() as connection:
         revoke_token(connection, text[4:20], actor=ADMIN, reason="was lost")
-        with pytest.raises(RecordsError, match="The token [0-9a-f]+ is revoked already"):
+        with pytest.raises(RecordsError, match=r"The token [0-9a-f]+ is revoked already"):
             revoke_token(connection, text[4:20], actor=ADMIN, reason="again")
         with pytest.raises(RecordsError, match="There is no token feed"):
             revoke_token(connection, "feed", actor=ADMIN, reason="x")

@@ -77,7 +77,9 @@ def test_a_wrong_policy_is_refused_with_the_place(text: str, said: str):
 
 def test_an_unknown_stage_is_not_allowed():
     policy = parse_policy(default_text(), source="x")
-    with pytest.raises(RecordsError, match="productoin is no stage of the policy. Its stages are: poc, pilot, product"):
+    with pytest.raises(
+        RecordsError, match=r"productoin is no stage of the policy\. Its stages are: poc, pilot, product"
+    ):
         policy.stage("productoin")
 
 
