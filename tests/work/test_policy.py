@@ -53,6 +53,7 @@ def test_what_is_left_out_holds_as_in_production():
         (SMALL.replace("[adopt]", "[]"), "verdict must name adopt, conditional or both"),
         (SMALL.replace("null", "pilot"), "stage line-3 comes after pilot, which is no stage"),
         (SMALL.replace("null", "line-3"), "stage line-3 would have to come before itself"),
+        (SMALL.replace("line-3", "'3'"), "3 cannot be the name of a stage, since name@3 is a version"),
         (SMALL.replace("line-3", "../x"), "cannot be the name of a stage"),
         (
             SMALL.replace("{verdict: [adopt]}", "{quality_at_least: .nan}"),

@@ -140,6 +140,10 @@ def parse_policy(text: str, *, source: str) -> Policy:
         raise RecordsError(f"{source}: {_fault(error.errors()[0])}.", fix=_HINT) from None
     for name in policy.stages:
         check_name(name, "the name of a stage")
+        if name.isdecimal():
+            raise RecordsError(
+                f"{source}: {name} cannot be the name of a stage, since name@{name} is a version.", fix="Add a letter."
+            )
     return policy
 
 
