@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from tsugiki.errors import RecordsError
 from tsugiki.files import sync_folder, write_text
@@ -99,18 +99,20 @@ def create_records(
 def _fill(folder: Path, settings: Settings, admin: str) -> None:
     key = create_key(folder / "keys")
     database = open_database(settings.database, Home(settings.id, folder, key.public))
-    with database.transaction() as connection:
-        if inspect(connection).has_table(events.name):
-            raise RecordsError(
-                f"The database {settings.database} holds a registry already.", fix="Name an empty database."
-            )
-        metadata.create_all(connection)
-        for statement in append_only_statements(connection.dialect.name):
-            connection.exec_driver_sql(statement)
     created = NewEvent(Founder(admin), "registry.created", settings.id, after={"format": FORMAT, "id": settings.id})
-    with database.writing() as connection:
-        append(connection, created)
-    database.engine.dispose()
+    try:
+        with database.transaction() as connection:
+            if inspect(connection).has_table(events.name):
+                raise RecordsError(
+                    f"The database {settings.database} holds a registry already.", fix="Name an empty database."
+                )
+            metadata.create_all(connection)
+            for statement in append_only_statements(connection.dialect.name):
+                connection.execute(text(statement))
+        with database.writing() as connection:
+            append(connection, created)
+    finally:
+        database.engine.dispose()
     write_text(folder / SETTINGS, yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True))
 
 

@@ -109,8 +109,8 @@ def revoke_token(connection: Connection, token: str, *, actor: Acting, reason: s
     """From this transaction on the token is refused. Raises RecordsError where there is none of this id in use."""
     row = connection.execute(select(schema.tokens).where(schema.tokens.c.id == token)).one_or_none()
     if row is None or row.revoked_at is not None:
-        what = "There is no token" if row is None else "Already revoked is the token"
-        raise RecordsError(f"{what} {token}.", fix="List them with: tsugiki registry token list.")
+        what = f"There is no token {token}" if row is None else f"The token {token} is revoked already"
+        raise RecordsError(f"{what}.", fix="List them with: tsugiki registry token list.")
     moment = now()
     connection.execute(update(schema.tokens).where(schema.tokens.c.id == token).values(revoked_at=moment))
     append(

@@ -141,15 +141,27 @@ def _age(gate: str, what: str, made_at: Any, days: int, at: datetime) -> Judged:
 
 
 def _compatibility(target: str, reports: Sequence[Mapping[str, Any]]) -> Judged:
-    """The newest report about the target counts."""
+    """The newest report that looked at the target counts, with all of its rules."""
     gate = f"compatibility:{target}"
-    about = [one for one in reports if _at(one, "target") == target]
-    if not about:
+    looked = [found for report in reports if (found := _outcomes(report, target))]
+    if not looked:
         return Judged(gate, "undecidable", f"There is no compatibility report for {target}; asked is one that passed.")
-    found = _at(about[-1], "verdict")
-    if found not in ("pass", "fail"):
-        return Judged(gate, "undecidable", f"The compatibility with {target} is undecidable; asked is a pass.")
-    return Judged(gate, found, f"The compatibility check for {target} says {found}; asked is a pass.")
+    outcomes = looked[-1]
+    verdict: Verdict = "fail" if "fail" in outcomes else "pass" if set(outcomes) == {"pass"} else "undecidable"
+    passed = outcomes.count("pass")
+    says = f"{passed} of {len(outcomes)} rules of compatibility with {target} passed; asked are all."
+    return Judged(gate, verdict, says)
+
+
+def _outcomes(report: Any, target: str) -> list[str]:
+    """Of each rule about the target; a report with a part that cannot be read says nothing about anything."""
+    results = _at(report, "results")
+    whole = isinstance(results, list) and all(
+        isinstance(_at(one, name), str) for one in results for name in ("target", "outcome")
+    )
+    if not whole:
+        return ["unreadable"]
+    return [one["outcome"] for one in results if one["target"] == target]
 
 
 def _licence_and_purpose(data: Sequence[Mapping[str, Any]]) -> Judged:

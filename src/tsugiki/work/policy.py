@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -32,6 +32,9 @@ LARGEST_BYTES = 100_000
 TEMPLATES = Path(__file__).parent / "templates"
 
 FromStudy = Literal["study"]
+FROM_STUDY = {"quality_at_least": 1, "worse_than_full_at_most": 100, "retention_loss_at_most": 100}  # largest number
+Share = Annotated[float, Field(ge=0, le=1)]
+Number = Annotated[float, Field(ge=0, le=100)]
 
 
 class Gates(Knobs):
@@ -40,17 +43,17 @@ class Gates(Knobs):
     verdict: tuple[Literal["adopt", "conditional"], ...] | None = Field(
         ("adopt",), description="verdicts of the study that pass"
     )
-    quality_at_least: float | FromStudy | None = Field(
-        "study", ge=0, le=1, description="what the lower end of the quality's interval has to reach (0 to 1)"
+    quality_at_least: Share | FromStudy | None = Field(
+        "study", description="what the lower end of the quality's interval has to reach (0 to 1)"
     )
-    worse_than_full_at_most: float | FromStudy | None = Field(
-        "study", ge=0, le=100, description="points by which it may be worse than full fine-tuning"
+    worse_than_full_at_most: Number | FromStudy | None = Field(
+        "study", description="points by which it may be worse than full fine-tuning"
     )
-    retention_loss_at_most: float | FromStudy | None = Field(
-        "study", ge=0, le=100, description="rise of the loss on general text, in nats per token"
+    retention_loss_at_most: Number | FromStudy | None = Field(
+        "study", description="rise of the loss on general text, in nats per token"
     )
-    slice_worse_at_most: float | None = Field(
-        10.0, ge=0, le=100, description="points by which a slice may surely be worse than the whole"
+    slice_worse_at_most: Number | None = Field(
+        10.0, description="points by which a slice may surely be worse than the whole"
     )
     evidence_days: int | None = Field(180, ge=1, le=3650, description="age of the study in days")
     compatibility: tuple[str, ...] = Field(("embedded",), description="targets whose compatibility check passed")
@@ -137,6 +140,10 @@ def parse_policy(text: str, *, source: str) -> Policy:
         raise RecordsError(f"{source}: {_fault(error.errors()[0])}.", fix=_HINT) from None
     for name in policy.stages:
         check_name(name, "the name of a stage")
+        if name.isdecimal():
+            raise RecordsError(
+                f"{source}: {name} cannot be the name of a stage, since name@{name} is a version.", fix="Add a letter."
+            )
     return policy
 
 
@@ -223,8 +230,10 @@ def _tuples(value: Any) -> Any:
 
 def _fault(item: Any) -> str:
     """One fault of pydantic's list; the union of a number, study and null is said as one thing."""
-    place = [str(part) for part in item["loc"] if not str(part).startswith(("float", "literal[", "tuple["))]
+    place = [str(part) for part in item["loc"] if not str(part).startswith(("constrained-float", "literal["))]
     where, message = ".".join(place) or "the policy", str(item["msg"]).removeprefix("Value error, ")
+    if place[-1:] and place[-1] in FROM_STUDY:
+        return f"{where} must be a number from 0 to {FROM_STUDY[place[-1]]}, study or null, got {item['input']!r}"
     if item["type"] == "extra_forbidden":
         kind: type[Knobs] = Gates if "gates" in place[:-1] else Stage if len(place) == 3 else Policy
         return f"{where} is not a known key{_nearest(place[-1], kind.model_fields)}"
