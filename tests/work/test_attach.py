@@ -132,3 +132,12 @@ def test_a_bundle_of_another_kind(records: Records, version: Made) -> None:
     assert attached.manifest["files"] == [{"path": "reports/vllm.json", "digest": digest_bytes(b"{}\n"), "bytes": 3}]
     with pytest.raises(RecordsError, match="a path"):
         attach_bundle(records, version, "compatibility", {"../out": b""}, {}, actor=MAKER, reason="")
+
+
+def test_a_file_that_was_erased_is_refused(records: Records, version: Made) -> None:
+    attached = attach_bundle(records, version, "x", {"a.json": b"{}"}, {}, actor=MAKER, reason="")
+    row = {"digest": attached.manifest["files"][0]["digest"]}
+    with records.database.writing() as connection:
+        append(connection, NewEvent(MAKER, "content.erased", "分類@1"), {"erasures": [row]})
+    with pytest.raises(RecordsError, match=r"a\.json of this evidence was erased here"):
+        attach_bundle(records, version, "x", {"a.json": b"{}"}, {"newer": 1}, actor=MAKER, reason="")

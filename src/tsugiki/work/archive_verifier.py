@@ -114,7 +114,7 @@ def told(found: Report) -> str:
         f"registry {found.registry}, key {found.key}",
         f"{found.events} events to {found.until}; {found.requests} requests, {found.decisions} decisions",
         f"{found.packs} packs with {found.files} files, {found.files_erased} deleted",
-        f"rows with texts: {found.texts} here, {found.texts_elsewhere} only in the registry, {found.texts_erased} deleted",
+        f"rows with texts: {found.texts} here, {found.texts_elsewhere} in the registry, {found.texts_erased} deleted",
     ]
     lines += [f"{one['seq']:>8}  {one['at']}  {one['actor']}  {one['kind']}  {one['object']}" for one in found.history]
     return "\n".join(lines)

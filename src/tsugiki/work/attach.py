@@ -93,6 +93,12 @@ def _attach(
     with records.database.reading() as connection:
         _refuse_again(connection, version, manifest, texts)
         gone = erased(connection)
+    for path, content in files.items():
+        if digest_bytes(content) in gone:
+            raise RecordsError(
+                f"{path} of this evidence was erased here, and what was erased does not come back.",
+                fix="Attach newer evidence.",
+            )
     kept = {path: content for path, content in texts.items() if digest_bytes(content) not in gone}
     wanted = {**files, **kept}
     stored = {path: records.store.put(content) for path, content in wanted.items()}
