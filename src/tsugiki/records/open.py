@@ -12,6 +12,7 @@ import tempfile
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tsugiki.records.database import Database, open_database
 from tsugiki.records.keys import PUBLIC, create_key, load_public
 from tsugiki.records.ledger import Home, NewEvent, append
 from tsugiki.records.schema import append_only_statements, events, metadata
+from tsugiki.records.store import Store, open_store
 
 FORMAT = 1
 SETTINGS = "registry.yaml"
@@ -50,6 +52,11 @@ class Records:
     folder: Path
     settings: Settings
     database: Database
+
+    @cached_property
+    def store(self) -> Store:
+        """Its files."""
+        return open_store(self.settings.store, self.folder)
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,15 @@ pack_files = Table(
     Index("ix_pack_files_digest", "digest"),
 )
 
+# Files whose content was deleted by reference: what named them stays, the content does not come back.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("seq", Integer, ForeignKey("events.seq"), primary_key=True, autoincrement=False),
+    Column("digest", String(71), ForeignKey("blobs.digest"), primary_key=True),
+    Index("ix_erasures_digest", "digest"),
+)
+
 # What a name pointed to, and since when; the newest row at or before a time is the answer for that time.
 alias_moves = Table(
     "alias_moves",
@@ -176,7 +185,7 @@ failures = Table(
 APPEND_ONLY = tuple(
     table.name
     for table in (
-        events, checkpoints, versions, version_files, packs, pack_files, alias_moves, requests, decisions,
+        events, checkpoints, versions, version_files, packs, pack_files, erasures, alias_moves, requests, decisions,
     )
 )  # fmt: skip
 
