@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine
-from tests.records.postgres import server
 
+from tests.records.postgres import server
 from tsugiki.records.open import Records, create_records
 
 _numbers = itertools.count()

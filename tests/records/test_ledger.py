@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
 from tsugiki.records.ledger import NewEvent, append, head, history
 from tsugiki.records.open import Records
 

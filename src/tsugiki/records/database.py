@@ -24,7 +24,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from tsugiki.errors import RecordsError
 from tsugiki.fingerprint import digest_bytes
-from tsugiki.records import checkpoints, ledger
+from tsugiki.records import checkpoints, ledger, pending
 from tsugiki.records.keys import PRIVATE, SigningKey, load_key
 from tsugiki.records.ledger import HOME, WRITING, Home
 
@@ -61,20 +61,32 @@ class Database:
         read, the disk is full, the folder cannot be written to or the database is held by another program.
         """
         key = self.key
-        with self.transaction() as connection:
-            before = ledger.head(connection)
-            yield connection
-            after = ledger.head(connection)
-            if after.seq > before.seq:
-                checkpoints.write_checkpoint(
-                    connection, key, registry=self.home.registry, seq=after.seq, hash=after.hash, at=after.at
-                )
+        with self._in_one_sentence(), self._turn():
+            with self._alone() as connection:
+                before = ledger.head(connection)
+                recorded = pending.record(connection, self.home)
+                yield connection
+                after = ledger.head(connection)
+                if after.seq > before.seq:
+                    checkpoints.write_checkpoint(
+                        connection, key, registry=self.home.registry, seq=after.seq, hash=after.hash, at=after.at
+                    )
+            for path in recorded:
+                path.unlink()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """What `writing` is built on: alone in writing, but nothing is signed. For making and upgrading the tables."""
-        with self._in_one_sentence(), self._turn(), self.engine.connect() as plain:
+        """Alone in writing, but nothing is signed: for making and upgrading the tables. Raises as `writing` does."""
+        with self._in_one_sentence(), self._turn(), self._alone() as connection:
+            yield connection
+
+    @contextmanager
+    def _alone(self) -> Iterator[Connection]:
+        with self.engine.connect() as plain:
             connection = plain.execution_options(**{WRITING: True})
+            if connection.dialect.name == "postgresql":
+                # A snapshot would be taken while waiting for the lock, and would not hold what others wrote meanwhile.
+                connection = connection.execution_options(isolation_level="READ COMMITTED")
             with connection.begin():
                 if connection.dialect.name == "postgresql":
                     connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (self._lock_number,))
