@@ -174,15 +174,13 @@ class _HashedFile:
                 else f"cannot be read ({error.strerror})"
             )
             raise RecordsError(f"{self.where} {why}.", fix=ONLY_THESE) from None
-        self._file = os.fdopen(descriptor, "rb", closefd=True)
         about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
+            os.close(descriptor)
+            why = "the same file as one elsewhere (a hard link)" if stat.S_ISREG(about.st_mode) else "no regular file"
+            raise RecordsError(f"{self.where} is {why}.", fix=ONLY_THESE)
         self.size = about.st_size
-        if not stat.S_ISREG(about.st_mode):
-            self.close()
-            raise RecordsError(f"{self.where} is not a regular file.", fix=ONLY_THESE)
-        if about.st_nlink > 1:
-            self.close()
-            raise RecordsError(f"{self.where} is the same file as one elsewhere (a hard link).", fix=ONLY_THESE)
+        self._file = os.fdopen(descriptor, "rb")
         self._sha256, self._bytes = hashlib.sha256(), 0
 
     def read(self, size: int) -> bytes:

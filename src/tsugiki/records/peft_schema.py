@@ -109,7 +109,9 @@ def _is_off(value: Any) -> bool:
 
 
 def _first_fault(error: ValidationError, values: dict[str, Any]) -> str:
-    first = error.errors()[0]
+    faults = error.errors()
+    # Of the alternatives that a key has, the one that came furthest.
+    first = next((fault for fault in faults if fault["type"] == "value_error"), faults[0])
     key = str(first["loc"][0])
     if first["type"] == "missing":
         return f"lacks {key}"

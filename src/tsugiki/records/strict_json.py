@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from tsugiki.records.safe_names import shown
 
 DEEPEST = 32
 LARGEST_WHOLE = 2**53
+HALF = re.compile("[\ud800-\udfff]")  # of a character that UTF-16 writes as two
 COPY_AGAIN = "Copy the file again from where it was written, or write it again."
 
 
@@ -51,7 +53,7 @@ def _parsed(content: bytes) -> Any:
     except RecursionError:
         raise ValueError(f"it is nested deeper than {DEEPEST} levels") from None
     for text in _strings(value):
-        if any("\ud800" <= character <= "\udfff" for character in text):
+        if HALF.search(text):
             raise ValueError(f"{shown(text)} holds half a character")
     return value
 
