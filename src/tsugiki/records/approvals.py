@@ -65,9 +65,7 @@ def decisions_on(connection: Connection, request: Request) -> Sequence[Decision]
     """The oldest first."""
     rows = select(schema.decisions).where(schema.decisions.c.request == request.seq).order_by(schema.decisions.c.seq)
     return [
-        Decision(
-            row.seq, row.request, row.verdict, row.actor, row.at, row.expires_at, json.loads(bytes(row.body))
-        )
+        Decision(row.seq, row.request, row.verdict, row.actor, row.at, row.expires_at, json.loads(bytes(row.body)))
         for row in connection.execute(rows)
     ]
 

@@ -60,7 +60,9 @@ class Standing:
     @property
     def expires_at(self) -> str | None:
         """When the first of its approvals expires."""
-        return min((one.expires_at for one in self.decisions if one.verdict == "approve" and one.expires_at), default=None)
+        return min(
+            (one.expires_at for one in self.decisions if one.verdict == "approve" and one.expires_at), default=None
+        )
 
 
 def request(
