@@ -22,6 +22,7 @@ from tsugiki.cli.portfolio import portfolio
 from tsugiki.cli.registry import app as registry
 from tsugiki.cli.registry_backup import backup, gc, restore
 from tsugiki.cli.registry_evidence import attach_evidence, evidence, export_evidence, verify_archive
+from tsugiki.cli.registry_mlflow import app as mlflow
 from tsugiki.cli.registry_retention import app as retention
 from tsugiki.cli.slides import slides
 from tsugiki.cli.studies import demo, estimate, lessons, poc, scorecard
@@ -61,6 +62,7 @@ for command in COMMANDS:
 for command in (attach_evidence, evidence, export_evidence, verify_archive, backup, restore, gc):
     registry.command()(command)
 registry.add_typer(retention)
+registry.add_typer(mlflow)
 app.add_typer(registry)
 
 
