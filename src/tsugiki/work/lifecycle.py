@@ -148,7 +148,8 @@ def verify_files(records: Records, connection: Connection, version: Version) -> 
     named = {(one["path"], one["digest"]) for one in version.manifest["files"]}
     if not rows or {(row.path, row.digest) for row in rows} != named:
         raise RecordsError(
-            f"The files of {version.model}@{version.number} are not those that its manifest names.", fix="Run: tsugiki registry verify."
+            f"The files of {version.model}@{version.number} are not those that its manifest names.",
+            fix="Run: tsugiki registry verify.",
         )
     for row in rows:
         records.store.verify(row.digest, row.bytes)

@@ -1,6 +1,6 @@
 """Asking that a version may go to a stage, and saying how far each request has come.
 
-Called by `tsugiki registry request`, `requests` and `review`, and by decisions and promotion for the state of a request.
+Called by `tsugiki registry request`, `requests` and `review`, and by decisions and promotion for how far one has come.
 A request is taken only when every gate passes, and names the exact digests that an approval will be bound to. What has
 become of it is worked out anew each time from what is there now; it is stored nowhere.
 """
@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from tsugiki.errors import RecordsError
 from tsugiki.fingerprint import canonical_json
-from tsugiki.records.approvals import Decision, Request, decisions_on, find_request, requests_of
+from tsugiki.records.approvals import Decision, Request, decision_row, decisions_on, find_request, requests_of
 from tsugiki.records.ledger import NewEvent, append, head
 from tsugiki.records.open import Records
 from tsugiki.records.rights import Actor, require
@@ -60,7 +60,9 @@ class Standing:
     @property
     def expires_at(self) -> str | None:
         """When the first of its approvals expires."""
-        return min((one.expires_at for one in self.decisions if one.verdict == "approve" and one.expires_at), default=None)
+        return min(
+            (one.expires_at for one in self.decisions if one.verdict == "approve" and one.expires_at), default=None
+        )
 
 
 def request(
@@ -93,7 +95,7 @@ def request(
             "digests": about.bound(policy),
             "gates": [{"gate": one.gate, "verdict": one.verdict, "says": one.says} for one in judged],
         }
-        row = {
+        row: dict[str, str | int | bytes | None] = {
             "id": id,
             "version": about.version.seq,
             "stage": stage,
@@ -188,13 +190,7 @@ def decide(
 ) -> None:
     """Write one decision with its event."""
     whole = {"reason": reason, "digests": about.request.body["digests"], **body}
-    row = {
-        "request": about.request.seq,
-        "verdict": verdict,
-        "actor": actor.name,
-        "expires_at": expires_at,
-        "body": canonical_json(whole),
-    }
+    row = decision_row(about.request, verdict, by=actor.name, expires_at=expires_at, body=whole)
     append(
         connection,
         NewEvent(
