@@ -39,7 +39,7 @@ def test_nobody_approves_what_is_their_own(tmp_path: Path):
     records = alive(tmp_path)
     id = asked(records).request.id
     for name, said in (("佐藤", "佐藤 asked for this"), ("Tanaka", f"Tanaka made {MODEL}@1")):
-        with pytest.raises(RecordsError, match=f"{said} and may not approve it. Ask another approver"):  # noqa: RUF043
+        with pytest.raises(RecordsError, match=f"{said} and may not approve it. Ask another approver"):
             approve(records, id, actor=person(name, "approver"), reason=WHY)  # even when they have become approvers
     for actor in (OPERATOR, MAKER, ADMIN):
         with pytest.raises(RecordsError, match="may not approve"):

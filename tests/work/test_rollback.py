@@ -51,7 +51,7 @@ def test_it_goes_to_a_named_version_that_it_had(tmp_path: Path):
     assert back(records) == 1
     with pytest.raises(RecordsError, match=f"{POC} points to {MODEL}@1 already"):
         back(records, 1)
-    with pytest.raises(RecordsError, match=f"{POC} never pointed to {MODEL}@7. It can go back to: 1, 2, 3"):  # noqa: RUF043
+    with pytest.raises(RecordsError, match=f"{POC} never pointed to {MODEL}@7. It can go back to: 1, 2, 3"):
         back(records, 7)
     with pytest.raises(RecordsError, match=f"{MODEL}@pilot never pointed to anything"):
         rollback(records, f"{MODEL}@pilot", actor=OPERATOR, reason=WHY)
