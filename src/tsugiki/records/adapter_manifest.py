@@ -63,6 +63,15 @@ class OwnPlan(BaseModel):
     bottlenecks: dict[Module, OwnBottleneck]
 
 
+class OwnGolden(BaseModel):
+    """A recorded prompt and the token ids that the base's tokenizer makes of it."""
+
+    model_config = STRICT
+
+    prompt: Annotated[str, Field(max_length=1000)]
+    ids: tuple[Annotated[int, Field(ge=0)], ...]
+
+
 class AdapterManifest(BaseModel):
     """Facts of the engine, and of whoever trained the adapter where there are any."""
 
@@ -80,6 +89,7 @@ class AdapterManifest(BaseModel):
     train_rows: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     seen: tuple[Label, ...] | None = None
     answer: dict[str, Any] | None = None
+    golden: tuple[OwnGolden, ...] | None = None
     training: dict[str, Any] | None = None
     trial: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,100}$")] | None = None
 

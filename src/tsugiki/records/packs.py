@@ -40,7 +40,8 @@ def packs_of(connection: Connection, version: int | None = None) -> list[PackRow
     if version is not None:
         query = query.where(packs.c.version == version)
     return [
-        PackRow(row.seq, row.version, row.kind, row.digest, row.at, bytes(row.body)) for row in connection.execute(query)
+        PackRow(row.seq, row.version, row.kind, row.digest, row.at, bytes(row.body))
+        for row in connection.execute(query)
     ]
 
 

@@ -88,7 +88,9 @@ class Report:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Verify an evidence archive of tsugiki.")
     parser.add_argument("archive", type=Path)
-    parser.add_argument("--public-key", type=Path, required=True, help="the registry's ledger.pub, as you were given it")
+    parser.add_argument(
+        "--public-key", type=Path, required=True, help="the registry's ledger.pub, as you were given it"
+    )
     parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
     given = parser.parse_args(arguments)
     try:
@@ -331,7 +333,11 @@ class _Archive:
         for row in event["rows"].get("versions", ()):
             if row["digest"] == version["digest"]:
                 ours = self._want("versions", seq, row)
-        for table, column, owner in (("packs", "version", "versions"), ("requests", "version", "versions"), ("decisions", "request", "requests")):
+        for table, column, owner in (
+            ("packs", "version", "versions"),
+            ("requests", "version", "versions"),
+            ("decisions", "request", "requests"),
+        ):
             for row in event["rows"].get(table, ()):
                 if row[column] in self.named[owner]:
                     ours = self._want(table, seq, row)
@@ -373,7 +379,9 @@ class _Archive:
         for path, digest in listed.items():
             place = f"packs/{seq}/{path}"
             if self.digests.get(place) != digest:
-                raise BadArchive(place, "it is not the file that the evidence names" if place in self.digests else "it is missing")
+                raise BadArchive(
+                    place, "it is not the file that the evidence names" if place in self.digests else "it is missing"
+                )
             self.report.files += 1
         for path, digest in self.pack_files[seq].items():
             if path in listed:
