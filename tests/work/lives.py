@@ -14,6 +14,16 @@ from tsugiki.fingerprint import canonical_json, digest_bytes
 from tsugiki.records.ledger import NewEvent, append
 from tsugiki.records.open import Records
 from tsugiki.records.packs import record_blobs
+from tsugiki.records.versions import (
+    BaseFacts,
+    CodeFacts,
+    DataFacts,
+    FileFacts,
+    VersionManifest,
+    find_version,
+    rows_of,
+    tree_digest,
+)
 from tsugiki.work.decisions import approve
 from tsugiki.work.promotion import Promoted, promote
 from tsugiki.work.requests import Standing, request
@@ -27,29 +37,35 @@ WORDS = {
 WHY = "it is time"
 
 
-def add(records: Records, number: int = 1, model: str = MODEL, data: Any = None) -> str:
+def add(records: Records, number: int = 1, *, licence: str | None = "in-house") -> str:
     """A version made by Tanaka; says its name."""
-    blob = records.store.put(f"weights {model} {number}".encode())
-    stated = [{"digest": "sha256:" + "ab" * 32, "rows": 100, "licence": "in-house", "purpose": "sorting reports"}]
-    files = [{"path": "adapter_model.safetensors", "digest": blob.digest, "bytes": blob.bytes}]
-    manifest = {"format": 1, "name": model, "number": number, "files": files, "data": stated if data is None else data}
-    body = canonical_json(manifest)
-    row = {
-        "model": model, "number": number, "digest": digest_bytes(body), "creator": MAKER.name, "body": body,
-        "created_at": "2026-11-02T05:00:00.000000Z", "signature": records.database.key.sign(body),
-    }  # fmt: skip
+    blob = records.store.put(f"weights {MODEL} {number}".encode())
+    path = "adapter_model.safetensors"
+    nothing: dict[str, Any] = dict.fromkeys(("plan", "peft", "template", "recipe", "seeds", "parent", "study"))
+    manifest = VersionManifest(
+        name=MODEL,
+        number=number,
+        files=(FileFacts(path=path, digest=blob.digest, bytes=blob.bytes),),
+        tree=tree_digest({path: blob.digest}),
+        base=BaseFacts(**dict.fromkeys(BaseFacts.model_fields)),
+        method="lora",
+        data=(DataFacts(digest="sha256:" + "ab" * 32, rows=100, licence=licence, purpose="sorting reports"),),
+        code=CodeFacts(tsugiki="0.1.0", packages=None, environment=None),
+        creator=MAKER.name,
+        created_at="2026-11-02T05:00:00.000000Z",
+        note="",
+        unknown={},
+        **nothing,
+    )
     with records.database.writing() as connection:
         record_blobs(connection, [blob])
-        event = NewEvent(MAKER, "version.added", f"{model}@{number}", after={"digest": row["digest"]}, reason=WHY)
-        append(connection, event, {
-            "versions": [row], "version_files": [{"path": files[0]["path"], "digest": blob.digest}],
-        })  # fmt: skip
-    return f"{model}@{number}"
+        event = NewEvent(MAKER, "version.registered", manifest.label, after={"digest": manifest.digest}, reason=WHY)
+        signature = records.database.key.sign(manifest.digest.encode("ascii"))
+        append(connection, event, rows_of(manifest, signature))
+    return manifest.label
 
 
 def attach(records: Records, name: str, summary: Mapping[str, Any], kind: str = "study") -> None:
-    from tsugiki.records.versions import find_version
-
     with records.database.writing() as connection:
         version = find_version(connection, name)
         body = canonical_json({"format": 1, "kind": kind, "version": version.digest, "files": [], "summary": summary})

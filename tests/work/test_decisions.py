@@ -171,8 +171,8 @@ def test_the_gates_are_asked_again_before_an_approval(tmp_path: Path, monkeypatc
 
 def test_data_without_a_licence_stop_it(tmp_path: Path):
     records = alive(tmp_path)
-    name = add(records, 2, data=[{"digest": "sha256:" + "cd" * 32, "rows": 9, "licence": "", "purpose": "x"}])
+    name = add(records, 2, licence=None)
     attach(records, name, summary())
     attach(records, name, report("embedded", "pass"), "compatibility")
-    with pytest.raises(Undecided, match="The licence of the data sha256:cdcdcdcdcdcd… is not stated"):
+    with pytest.raises(Undecided, match="The licence of the data that it learned from is not stated"):
         request(records, name, "poc", purpose="p", criteria="c", scope="s", actor=OPERATOR, reason=WHY)

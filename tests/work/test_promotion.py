@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -58,7 +57,7 @@ def test_a_flipped_bit_in_the_store_stops_it(tmp_path: Path):
     blob = next(path for path in (tmp_path / "registry" / "blobs").rglob("*") if path.is_file())
     content = bytearray(blob.read_bytes())
     content[0] ^= 1
-    os.chmod(blob, 0o644)
+    blob.chmod(0o644)
     blob.write_bytes(content)
     with pytest.raises(RecordsError, match="sha256:"):
         promote(records, f"{MODEL}@1", "poc", actor=OPERATOR, reason=WHY)

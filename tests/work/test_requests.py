@@ -64,8 +64,13 @@ def test_the_newest_study_counts_whatever_an_earlier_one_said(tmp_path: Path):
 
 def test_unknown_versions_and_stages_are_named(tmp_path: Path):
     records = alive(tmp_path)
-    for name in ("nothing@1", f"{MODEL}@9", f"{MODEL}@production"):
-        with pytest.raises(RecordsError, match=name):
+    for name, said in (
+        ("nothing@1", "There is no model nothing"),
+        (f"{MODEL}@9", f"There is no version '9' of {MODEL}; the last is 1"),
+        (f"{MODEL}@production", f"The name {MODEL}@production was never given"),
+        ("x", "'x' names no version"),
+    ):
+        with pytest.raises(RecordsError, match=said):
             asked(records, name)
     with pytest.raises(RecordsError, match="live is no stage of the policy"):
         asked(records, stage="live")

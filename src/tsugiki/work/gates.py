@@ -173,9 +173,7 @@ def _licence_and_purpose(data: Sequence[Mapping[str, Any]]) -> Judged:
     for one in data:
         for name in ("licence", "purpose"):
             if not isinstance(_at(one, name), str) or not one[name].strip():
-                return Judged(
-                    gate, "undecidable", f"The {name} of the data {str(_at(one, 'digest'))[:19]}… is not stated."
-                )
+                return Judged(gate, "undecidable", f"The {name} of the data that it learned from is not stated.")
     return Judged(gate, "pass", "Licence and purpose are stated for all data.")
 
 
