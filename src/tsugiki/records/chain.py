@@ -120,12 +120,13 @@ class Chain:
 
     def _blame(self, position: int, facts: dict[str, Any], hash: str) -> None:
         """Event `position` does not name the event before it. If what follows confirms it, the one before is wrong."""
+        if position == 1 and facts["seq"] == 1:
+            known = "the registry that the checkpoints name, with this key" if self.registry else "any checkpoint"
+            raise TamperedError("events", 1, f"it is not the first event of {known}")
         if not self._is_confirmed(position, hash):
             raise TamperedError("events", position, f"it does not follow event {position - 1}")
         if facts["seq"] > position:
             raise TamperedError("events", position, f"it is missing; event {facts['seq']} stands in its place")
-        if position == 1:
-            raise TamperedError("events", 1, "it is the first event of another registry, or of one with another key")
         if facts["seq"] < position:
             raise TamperedError("events", position - 1, "it was put in; the events around it belong together")
         raise TamperedError("events", position - 1, f"it is not the event that event {position} followed")
