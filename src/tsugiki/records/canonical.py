@@ -13,9 +13,23 @@ from typing import Any
 LARGEST = 2**53 - 1  # beyond it, other programs' numbers are no longer exact
 DEEPEST = 32
 
-_write = json.JSONEncoder(
+
+def _no_float(text: str) -> float:
+    raise ValueError(f"it holds the number {text}; decimals are written as text")
+
+
+def _whole(text: str) -> int:
+    number = int(text)
+    if len(text) > 15:
+        _check_size(number)
+    return number
+
+
+_encoder = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-).encode
+)
+_write = _encoder.encode
+_read = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float, parse_int=_whole).raw_decode
 
 
 def canonical_bytes(value: Any) -> bytes:
@@ -27,7 +41,7 @@ def canonical_bytes(value: Any) -> bytes:
 def parse(content: bytes) -> Any:
     """Read canonical bytes. Raises ValueError when they are anything but the one byte string of an allowed value."""
     try:
-        value = json.loads(content, parse_float=_no_float, parse_constant=_no_float, parse_int=_whole)
+        value, _ = _read(content.decode("utf-8"))  # what may follow is not in what is written again
         again = _write(value).encode("utf-8")
     except RecursionError:
         raise ValueError("it is nested too deep") from None
@@ -63,14 +77,3 @@ def check(value: Any, depth: int = 0) -> None:
 def _check_size(number: int) -> None:
     if abs(number) > LARGEST:
         raise ValueError(f"{number} is beyond 2^53, where numbers are no longer exact everywhere; write it as text")
-
-
-def _whole(text: str) -> int:
-    number = int(text)
-    if len(text) > 15:
-        _check_size(number)
-    return number
-
-
-def _no_float(text: str) -> float:
-    raise ValueError(f"it holds the number {text}; decimals are written as text")

@@ -41,6 +41,15 @@ class Checkpoint:
         return link(self.body, self.signature)
 
 
+def fast_body(checkpoint: Checkpoint) -> bytes:
+    """What `body` is, for texts that need no escapes (a test compares); a ledger may hold a million of them."""
+    previous = f'"{checkpoint.previous}"' if checkpoint.previous else "null"
+    return (
+        f'{{"at":"{checkpoint.at}","hash":"{checkpoint.hash}","key":"{checkpoint.key}","previous":{previous},'
+        f'"registry":"{checkpoint.registry}","seq":{checkpoint.seq}}}'
+    ).encode()
+
+
 def link(body: bytes, signature: str) -> str:
     """What the next checkpoint names as its `previous`: over body and signature, so that neither can be changed."""
     return digest_bytes(body + b"\n" + signature.encode("utf-8", "surrogatepass"))

@@ -29,7 +29,9 @@ ACTOR_FIELDS = ("name", "role", "auth")
 PROJECTIONS = tuple(name for name in APPEND_ONLY if name not in ("events", "checkpoints"))
 _FIELDS, _ACTOR_FIELDS = frozenset(FIELDS), frozenset(ACTOR_FIELDS)
 _TEXTS = ("previous", "at", "kind", "object", "reason", "tool")
-_KINDS = {"seq": int, "actor": dict, "rows": dict, "request": str | None, **dict.fromkeys(_TEXTS, str)}
+_KINDS: dict[str, tuple[type, ...]] = {
+    "seq": (int,), "actor": (dict,), "rows": (dict,), "request": (str, type(None)), **dict.fromkeys(_TEXTS, (str,)),
+}  # fmt: skip
 HOME = "tsugiki_home"  # the connection's execution option that holds its Home
 WRITING = "tsugiki_writing"  # set on connections that `Database.writing()` hands out
 
@@ -221,21 +223,17 @@ def shape_problem(facts: Any) -> str | None:
     """What keeps a parsed body from being an event's: nothing in every registry that was left alone."""
     if not isinstance(facts, dict):
         return "it is no object"
-    if set(facts) != _FIELDS:
-        lacking, extra = sorted(_FIELDS - set(facts)), sorted(set(facts) - _FIELDS)
+    if facts.keys() != _FIELDS:
+        lacking, extra = sorted(_FIELDS - facts.keys()), sorted(facts.keys() - _FIELDS)
         return f"it lacks {', '.join(lacking)}" if lacking else f"it holds {', '.join(extra)}, which no event has"
-    for name, kind in _KINDS.items():
-        if not isinstance(facts[name], kind) or facts[name] is True:
+    for name, kinds in _KINDS.items():
+        if type(facts[name]) not in kinds:
             return f"its {name} has the wrong type"
     actor = facts["actor"]
-    if set(actor) != _ACTOR_FIELDS or not all(isinstance(text, str) for text in actor.values()):
+    if actor.keys() != _ACTOR_FIELDS or not all(isinstance(text, str) for text in actor.values()):
         return f"its actor must hold {', '.join(ACTOR_FIELDS)} as text"
     for name, several in facts["rows"].items():
-        if (
-            name not in PROJECTIONS
-            or not isinstance(several, list)
-            or not all(isinstance(row, dict) for row in several)
-        ):
+        if name not in PROJECTIONS or not isinstance(several, list) or not all(type(row) is dict for row in several):
             return f"its rows of {name} are no rows of a table that events write"
     return None
 
