@@ -1,7 +1,8 @@
 """The width of characters: folded away where texts are compared, counted where they stand under each other.
 
-Folded by data/keys.py and measure/metrics.py, counted by whatever prints a table to a terminal. Not NFKC, which also turns 10² into 102, ① into 1 and m³ into m3: such a
-key calls a wrong number right. NFC only joins a letter with its accent or voicing mark.
+Folded by data/keys.py and measure/metrics.py, counted by whatever prints a table to a terminal. Folding is not NFKC,
+which also turns 10² into 102, ① into 1 and m³ into m3: such a key calls a wrong number right. NFC only joins a letter
+with its accent or voicing mark.
 """
 
 from __future__ import annotations

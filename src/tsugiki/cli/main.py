@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from tsugiki import __version__
+from tsugiki.cli import registry_ledger, registry_life, registry_people
 from tsugiki.cli.adapters import evaluate, train
 from tsugiki.cli.data import check
 from tsugiki.cli.money import money, prices
@@ -55,6 +56,10 @@ COMMANDS = (
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)
+for command in (*registry_life.COMMANDS, *registry_ledger.COMMANDS):
+    registry.command()(command)
+registry.add_typer(registry_people.people)
+registry.add_typer(registry_people.token)
 app.add_typer(registry)
 
 
