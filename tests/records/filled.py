@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.records.conftest import Person
-
 from tsugiki.fingerprint import canonical_json, digest_bytes
 from tsugiki.records.checkpoints import Checkpoint, read_checkpoint
 from tsugiki.records.keys import SigningKey

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.records.filled import LAST, SIGNED, Desk, fill
 
+from tests.records.filled import LAST, SIGNED, Desk, fill
 from tsugiki.errors import RecordsError
 from tsugiki.fingerprint import canonical_json, digest_bytes
 from tsugiki.records.keys import SigningKey
@@ -50,6 +50,10 @@ def insert_event(desk: Desk, seq: int, **changes: Any) -> None:
     body = canonical_json(facts)
     values = (seq, digest_bytes(body), facts["at"], facts["actor"]["name"], facts["kind"], facts["object"], body)
     desk.run("INSERT INTO events (seq, hash, at, actor, kind, object, body) VALUES (?, ?, ?, ?, ?, ?, ?)", *values)
+
+
+def insert_at_zero(desk: Desk) -> None:
+    desk.run("INSERT INTO events SELECT 0, ?, at, actor, kind, object, body FROM events WHERE seq = 1", A_DIGEST)
 
 
 def insert_between(desk: Desk) -> None:
@@ -140,7 +144,7 @@ KINDS: dict[str, tuple[Change, str, int | None, str]] = {
     "two swapped inside a transaction": (swap(9, 10), "events", 9, "does not follow"),
     "two swapped across transactions": (swap(5, 6), "events", 5, "does not follow"),
     "one put in and the rest renumbered": (insert_between, "events", 10, "was put in"),
-    "one put before the first": (lambda desk: insert_event_at_zero(desk), "events", 0, "no event comes before 1"),
+    "one put before the first": (insert_at_zero, "events", 0, "no event comes before 1"),
     "one put at the end": (lambda desk: insert_event(desk, 14), "events", 14, "it is not signed"),
     "last one doubled": (duplicate_last, "events", 14, "does not have its hash"),
     "replaced by INSERT OR REPLACE": (replace_event, "events", 12, "what was signed"),
@@ -219,7 +223,9 @@ KINDS: dict[str, tuple[Change, str, int | None, str]] = {
     "alias move under another number": (set_column("alias_moves", "seq", 13, 12), "alias_moves", 12, "it is missing"),
     "version's body edited": (set_column("versions", "body", b"{}", 4), "versions", 4, "not have its digest"),
     "version's body and digest edited": (version_with_another_body, "versions", 4, "signature is not genuine"),
-    "version's signature edited": (set_column("versions", "signature", SOME_SIGNATURE, 5), "versions", 5, "not genuine"),
+    "version's signature edited": (
+        set_column("versions", "signature", SOME_SIGNATURE, 5), "versions", 5, "not genuine",
+    ),
     "version's number edited": (set_column("versions", "number", 7, 5), "versions", 5, "its number is 7"),
     "version deleted": (delete("versions", 5), "versions", 5, "it is missing"),
     "version's file edited": (
@@ -244,8 +250,9 @@ KINDS: dict[str, tuple[Change, str, int | None, str]] = {
         set_column("decisions", "expires_at", "2999-01-01T00:00:00.000000Z", 8), "decisions", 8, "its expires_at",
     ),
     "decision added": (
-        sql("INSERT INTO decisions (seq, request, verdict, actor, at, body) SELECT 9, request, 'approve', actor, at, body "
-            "FROM decisions"), "decisions", 9, "no event names it",
+        sql("INSERT INTO decisions (seq, request, verdict, actor, at, body) "
+            "SELECT 9, request, 'approve', actor, at, body FROM decisions"),
+        "decisions", 9, "no event names it",
     ),
     # people and tokens
     "role edited": (sql("UPDATE people SET role = 'approver'"), "people", None, "田中 is approver"),
@@ -261,10 +268,6 @@ KINDS: dict[str, tuple[Change, str, int | None, str]] = {
     ),
     "token deleted": (sql("DELETE FROM tokens"), "tokens", None, "is missing"),
 }  # fmt: skip
-
-
-def insert_event_at_zero(desk: Desk) -> None:
-    desk.run("INSERT INTO events SELECT 0, ?, at, actor, kind, object, body FROM events WHERE seq = 1", A_DIGEST)
 
 
 ONLY_SQLITE = {"replaced by INSERT OR REPLACE"}
