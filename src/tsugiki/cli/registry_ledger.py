@@ -22,6 +22,7 @@ from tsugiki.errors import UsageError
 
 if TYPE_CHECKING:
     from tsugiki.records.ledger import Event
+    from tsugiki.records.open import Records
 
 HERE = Path(DEFAULT_FOLDER)
 
@@ -165,6 +166,46 @@ def policy(
 
 
 COMMANDS = (history, verify, anchor, policy)
+
+
+def show_then(records: Records, reference: str, at: str, *, as_json: bool) -> None:
+    """What an alias meant at a moment, on whose word; for `tsugiki registry show --at`."""
+    from tsugiki.records.moments import asked
+    from tsugiki.work.audit import pointed
+
+    moment = asked(at)
+    found = pointed(records, reference, moment.at)
+    state, promotion = found.state, found.promotion
+    rests_on = promotion.after if promotion is not None else {}
+    if as_json:
+        print_json(
+            {
+                "alias": reference,
+                "at": moment.at,
+                "zone": moment.zone,
+                "version": None if state.version is None else f"{state.model}@{state.number}",
+                "digest": state.digest,
+                "since": state.since,
+                "event": state.seq,
+                "request": promotion.request if promotion is not None else None,
+                **{name: rests_on.get(name) for name in ("approved_by", "conditions", "reevaluate_by")},
+            }
+        )
+        return
+    never = "nothing: it had never been given" if state.since is None else "nothing: it was stopped"
+    facts(
+        [
+            ("at", f"{when(moment.at)}, read as {moment.zone}"),
+            (reference, never if state.version is None else f"{state.model}@{state.number}"),
+            ("digest", state.digest),
+            ("since", when(state.since)),
+            ("moved by event", state.seq),
+            ("request", promotion.request if promotion is not None else None),
+            ("approved by", rests_on.get("approved_by")),
+            *(("condition", condition) for condition in rests_on.get("conditions", ())),
+            ("re-evaluate by", when(rests_on.get("reevaluate_by"))),
+        ]
+    )
 
 
 def _change(event: Event) -> str:
