@@ -21,6 +21,9 @@ from tsugiki.cli.data import check
 from tsugiki.cli.money import money, prices
 from tsugiki.cli.portfolio import portfolio
 from tsugiki.cli.registry import app as registry
+from tsugiki.cli.registry_backup import backup, gc, restore
+from tsugiki.cli.registry_evidence import attach_evidence, evidence, export_evidence, verify_archive
+from tsugiki.cli.registry_retention import app as retention
 from tsugiki.cli.slides import slides
 from tsugiki.cli.studies import demo, estimate, lessons, poc, scorecard
 from tsugiki.cli.templates import templates
@@ -60,6 +63,9 @@ for command in (*registry_life.COMMANDS, *registry_ledger.COMMANDS):
     registry.command()(command)
 registry.add_typer(registry_people.people)
 registry.add_typer(registry_people.token)
+for command in (attach_evidence, evidence, export_evidence, verify_archive, backup, restore, gc):
+    registry.command()(command)
+registry.add_typer(retention)
 app.add_typer(registry)
 
 
