@@ -6,6 +6,7 @@
     ├─ BaseModelError       the base cannot be found, loaded or adapted
     ├─ PlanError            the plan does not fit this base
     ├─ AdapterError         an adapter folder is broken or belongs to another base
+    │  └─ Undecidable       whether it can be served is not known; exit status 3
     ├─ TrainingError        training cannot go on
     │  └─ DoesNotFit        not enough memory; a result, not a failure, inside a study
     ├─ StudyError           a study folder is broken, locked or contradicts what was asked
@@ -49,6 +50,10 @@ class PlanError(TsugikiError):
 
 class AdapterError(TsugikiError):
     pass
+
+
+class Undecidable(AdapterError):
+    exit_status = 3
 
 
 class TrainingError(TsugikiError):

@@ -94,8 +94,8 @@ def facts_of_folder(folder: Path, *, name: str | None = None, licence: str | Non
     """
     if not folder.is_dir():
         raise AdapterError(f"There is no adapter folder {folder}.", fix="Give the folder that `tsugiki train` wrote.")
-    manifest = _read(folder / MANIFEST) if (folder / MANIFEST).is_file() else None
-    config = _read(folder / PEFT_CONFIG) if (folder / PEFT_CONFIG).is_file() else None
+    manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else None
+    config = read_json(folder / PEFT_CONFIG) if (folder / PEFT_CONFIG).is_file() else None
     if manifest is None and config is None:
         raise AdapterError(
             f"{folder} is not an adapter: it holds neither {MANIFEST} nor {PEFT_CONFIG}.",
@@ -228,7 +228,8 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
             ) from None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a folder that may come from anywhere; AdapterError for anything else."""
     try:
         if path.stat().st_size > LARGEST_JSON:
             raise AdapterError(f"{path} is larger than {LARGEST_JSON:,} bytes.", fix="This is not an adapter.")
