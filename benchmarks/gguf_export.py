@@ -10,8 +10,10 @@ agree at all. Writes benchmarks/results/gguf_export.json.
 from __future__ import annotations
 
 import argparse
+import csv
 import tempfile
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +38,15 @@ class LlamaCpp:
             settings.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(adapter), 1.0)]
         self.server = xllamacpp.Server(settings)
 
-    def answer(self, prompt: Sequence[int], limit: int) -> list[int]:
-        """Token ids of the greedy answer, without the token that ended it."""
+    def answer(self, prompt: Sequence[int], limit: int, ends: frozenset[int]) -> list[int]:
+        """Token ids of the greedy answer, without the token that ended it, which is one of `ends`."""
         request = {
             "prompt": list(prompt), "n_predict": limit, "temperature": 0.0, "samplers": ["top_k"], "top_k": 1,
             "cache_prompt": False, "logprobs": 1,
         }  # fmt: skip
         found = self.server.handle_completions(request)
-        return [one["id"] for one in found["choices"][0]["logprobs"]["content"]]
+        tokens = [one["id"] for one in found["choices"][0]["logprobs"]["content"]]
+        return list(takewhile(lambda token: token not in ends, tokens))
 
 
 def dequantised(source: Path, out: Path) -> Path:
@@ -72,35 +75,34 @@ def dequantised(source: Path, out: Path) -> Path:
 def compare(alias: str, task: str, rows: int, steps: int, prompts: int, folder: Path) -> dict[str, Any]:
     from benchmarks.tasks import write_task
     from tsugiki.config import PlanSpec, Recipe
-    from tsugiki.data.read import read_table
     from tsugiki.engine.adapter_files import load_adapter
     from tsugiki.engine.base import BaseSpec, load_base
     from tsugiki.engine.batches import prompt_ids
-    from tsugiki.engine.generate import generate_ids
+    from tsugiki.engine.generate import end_ids, generate_ids
     from tsugiki.engine.packaged import packaged_source
     from tsugiki.work.adapt import Adaptation, train_adapter
     from tsugiki.work.export_gguf import write_gguf
     from tsugiki.work.prepare import DataSpec
 
-    everything = folder / "all.csv"
+    everything, data = folder / "all.csv", folder / "train.csv"
     write_task(task, everything, rows + prompts)
-    lines = everything.read_text(encoding="utf-8").splitlines(keepends=True)
-    data, held_out = folder / "train.csv", folder / "test.csv"
-    data.write_text("".join(lines[: rows + 1]), encoding="utf-8")
-    held_out.write_text(lines[0] + "".join(lines[rows + 1 :]), encoding="utf-8")
+    with everything.open(encoding="utf-8", newline="") as file:
+        head, *lines = csv.reader(file)
+    with data.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([head, *lines[:rows]])
+    test = [dict(zip(head, line, strict=True)) for line in lines[rows:]]
     recipe = Recipe(max_steps=steps, evaluations=2, precision="float32")
     wanted = Adaptation(DataSpec(data), alias, PlanSpec(rank=8), recipe, "plain", 0.1)
     trained = train_adapter(wanted, folder / "adapter", lambda _: None)
-    test = read_table(held_out).rows
-    asked = [str(row["prompt"]) for row in test]
+    asked = [row["prompt"] for row in test]
     base = load_base(BaseSpec(alias, precision="float32", device="cpu"))
     ids = [prompt_ids(base.tokenizer, prompt) for prompt in asked]
-    limit = 12
+    limit, ends = 12, end_ids(base.model, base.tokenizer)
     bare = generate_ids(base.model, base.tokenizer, asked, max_new_tokens=limit)
     trainable = load_adapter(base, folder / "adapter")
     ours = generate_ids(base.model, base.tokenizer, asked, max_new_tokens=limit)
     right = sum(
-        base.tokenizer.decode(one).strip() == str(row["completion"]).strip() for one, row in zip(ours, test, strict=True)
+        base.tokenizer.decode(one).strip() == row["completion"].strip() for one, row in zip(ours, test, strict=True)
     )
     (source,) = packaged_source(alias).files
     facts = write_gguf(trainable, folder / "adapter.gguf", name="benchmark", base_file=source)
@@ -109,7 +111,7 @@ def compare(alias: str, task: str, rows: int, steps: int, prompts: int, folder: 
     for held, file in files.items():
         for what, adapter, expected in (("base", None, bare), ("adapter", folder / "adapter.gguf", ours)):
             engine = LlamaCpp(file, adapter)
-            theirs = [engine.answer(one, limit) for one in ids]
+            theirs = [engine.answer(one, limit, ends) for one in ids]
             same = sum(own == other for own, other in zip(expected, theirs, strict=True))
             agreement[f"{what}, {held}"] = {"same": same, "of": len(ids)}
             print(f"{alias} {what}, {held}: {same} of {len(ids)}", flush=True)

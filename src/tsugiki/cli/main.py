@@ -17,6 +17,7 @@ import typer
 from tsugiki import __version__
 from tsugiki.cli.adapters import evaluate, train
 from tsugiki.cli.data import check
+from tsugiki.cli.export import export
 from tsugiki.cli.money import money, prices
 from tsugiki.cli.portfolio import portfolio
 from tsugiki.cli.slides import slides
@@ -51,6 +52,7 @@ def every_command(
 
 COMMANDS = (
     demo, check, estimate, poc, scorecard, slides, lessons, train, evaluate, templates, portfolio, prices, money,
+    export,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

@@ -35,9 +35,7 @@ def generate(
     A row ends at an end-of-text token, after `max_new_tokens`, or as soon as `done` says of its text so far that
     nothing behind it is wanted; that text is returned whole.
     """
-    found = generate_ids(
-        model, tokenizer, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size, done=done
-    )
+    found = generate_ids(model, tokenizer, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size, done=done)
     return [_text(tokenizer, tokens) for tokens in found]
 
 

@@ -100,14 +100,14 @@ def rows_are_rearranged(file: Path, naming: GgufNaming, first_query: Tensor, fir
 
     stored = {tensor.name: tensor for tensor in GGUFReader(file).tensors}
     answers = set()
-    for name, own, heads in (
+    for name, weight, heads in (
         ("blk.0.attn_q.weight", first_query, naming.heads),
         ("blk.0.attn_k.weight", first_key, naming.key_heads),
     ):
         if name not in stored:
             raise _another_model(file, f"it has no {name}")
         values = torch.from_numpy(dequantize(stored[name].data, stored[name].tensor_type).copy()).float()
-        own = own.detach().float().cpu()
+        own = weight.detach().float().cpu()
         if values.shape != own.shape:
             raise _another_model(file, f"{name} has shape {tuple(values.shape)}, the base's has {tuple(own.shape)}")
         plain, moved = (float((values - one).norm() / one.norm()) for one in (own, rearranged(own, heads)))

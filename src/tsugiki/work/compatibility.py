@@ -94,7 +94,9 @@ Check = Callable[[AdapterFacts, Target, Any], Answer]
 
 def load_rules(text: str | None = None) -> tuple[Rule, ...]:
     """The packaged rules, or those in `text`. Raises UsageError for a table that does not follow the format."""
-    content = text if text is not None else resources.files("tsugiki.work").joinpath("compatibility.yaml").read_text("utf-8")
+    content = (
+        text if text is not None else resources.files("tsugiki.work").joinpath("compatibility.yaml").read_text("utf-8")
+    )
     try:
         table = yaml.safe_load(content)
         rows = table["rules"]
@@ -176,11 +178,17 @@ def _rank(facts: AdapterFacts, target: Target, limit: Any) -> Answer:
     allowed = limit.get("allowed")
     largest = max(allowed) if allowed else limit["largest"]
     if facts.rank > largest:
-        return "fail", f"Rank {facts.rank} is above the largest that {target.engine} takes ({largest}); train with less."
+        return (
+            "fail",
+            f"Rank {facts.rank} is above the largest that {target.engine} takes ({largest}); train with less.",
+        )
     setting = next_allowed_rank(facts.rank, allowed) if allowed else facts.rank
     assert setting is not None
     if target.max_rank is not None and facts.rank > target.max_rank:
-        return "fail", f"Rank {facts.rank} needs max_lora_rank {setting}, and the engine is started with {target.max_rank}."
+        return (
+            "fail",
+            f"Rank {facts.rank} needs max_lora_rank {setting}, and the engine is started with {target.max_rank}.",
+        )
     return "pass", f"Rank {facts.rank} is served with max_lora_rank {setting}." if allowed else (
         f"Rank {facts.rank} is within {largest}."
     )
@@ -208,13 +216,19 @@ FEATURE_WORDS = {
 def _features(facts: AdapterFacts, target: Target, limit: Any) -> Answer:
     found = sorted(set(limit) & facts.features)
     if not found:
-        return "pass", f"It has nothing that {target.engine} cannot serve: " + ", ".join(FEATURE_WORDS[o] for o in limit) + "."
+        return "pass", f"It has nothing that {target.engine} cannot serve: " + ", ".join(
+            FEATURE_WORDS[o] for o in limit
+        ) + "."
     words = ", ".join(FEATURE_WORDS[one] for one in found)
     rewritten = set(found) <= {"mixed_ranks", "rslora"}
-    fix = f"`tsugiki export --to {target.engine}` writes it with one rank and scale." if rewritten else (
-        "Merge it (`tsugiki export --to merged`) or train plain LoRA."
-        if "bottleneck" not in found
-        else "Serve it with tsugiki's own engine, or train plain LoRA."
+    fix = (
+        f"`tsugiki export --to {target.engine}` writes it with one rank and scale."
+        if rewritten
+        else (
+            "Merge it (`tsugiki export --to merged`) or train plain LoRA."
+            if "bottleneck" not in found
+            else "Serve it with tsugiki's own engine, or train plain LoRA."
+        )
     )
     return "fail", f"It has {words}, which {target.engine} does not serve. {fix}"
 
@@ -256,7 +270,9 @@ def _golden(facts: AdapterFacts, target: Target, _: Any) -> Answer:
         if one.prompt not in served:
             return "undecidable", f"The serving side gave no tokens for the recorded prompt {one.prompt[:30]!r}."
         if served[one.prompt] != one.ids:
-            at = next((i for i, pair in enumerate(zip(one.ids, served[one.prompt], strict=False)) if pair[0] != pair[1]), 0)
+            at = next(
+                (i for i, pair in enumerate(zip(one.ids, served[one.prompt], strict=False)) if pair[0] != pair[1]), 0
+            )
             doubled = served[one.prompt][:1] * 2 == served[one.prompt][:2] != one.ids[:2]
             cause = " (the begin token stands there twice)" if doubled else ""
             return "fail", (
@@ -290,7 +306,7 @@ def _context(facts: AdapterFacts, target: Target, _: Any) -> Answer:
     return "fail", f"It was trained on up to {facts.longest} tokens, and the context is {target.context}; serve more."
 
 
-def _serving_class(facts: AdapterFacts, target: Target, limit: Any) -> Answer:
+def _serving_class(_: AdapterFacts, target: Target, limit: Any) -> Answer:
     if target.serving_class is None:
         return "undecidable", f"The class that {target.engine} serves is not known; name the base with --base."
     if any(fnmatch.fnmatchcase(target.serving_class, pattern) for pattern in limit):

@@ -48,7 +48,8 @@ COMMON = (
     "Compare some answers with and without the adapter after every start: an engine that has not applied it answers "
     "as the base, with status 200.",
     "A new version gets a new name and a new path. Engines cache by both; never replace the files in place.",
-    "Only the listed adapter is loaded. Let nobody reach the engine but your gateway, which allows the completion paths.",
+    "Only the listed adapter is loaded. "
+    "Let nobody reach the engine but a gateway that allows the completion paths alone.",
 )
 VLLM = (
     "VLLM_API_KEY guards the paths below /v1 only; others stay open, so the address is that of this machine alone.",

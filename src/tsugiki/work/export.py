@@ -43,6 +43,7 @@ from tsugiki.work.export_merged import (
 from tsugiki.work.golden import GOLDEN_PROMPTS
 from tsugiki.work.prepare import DataSpec, read_source
 from tsugiki.work.serving_base import base_licence, targets_for
+from tsugiki.work.spec import Template
 from tsugiki.work.task import Emit, render_for
 
 Form = Literal["peft", "merged", "gguf", "vllm", "sglang", "bom", "card", "signature"]
@@ -156,7 +157,7 @@ def _gguf(wanted: Export, facts: AdapterFacts, folder: Path, emit: Emit) -> dict
 def _merged(wanted: Export, facts: AdapterFacts, folder: Path, emit: Emit) -> dict[str, Any]:
     trainable = _loaded(wanted, facts, emit)
     base, about = trainable.base, facts.manifest or {}
-    template = about.get("template") or "plain"
+    template: Template = about.get("template") or "plain"
     check = _rows(wanted, trainable, about)
     emit({"event": "phase", "phase": "answer"})
     asked = [render(base.tokenizer, prompt, None, template) for prompt in GOLDEN_PROMPTS]

@@ -6,14 +6,13 @@ scales (rank-stabilised, per layer) are folded into B, exactly. Writes float32; 
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from tsugiki.engine.attach import Trainable, linear_layer, tied_weights
+from tsugiki.engine.attach import Trainable, tied_layers
 from tsugiki.engine.base import Base, load_config
 from tsugiki.engine.gguf_names import GgufNaming, naming_of, rows_are_rearranged
 from tsugiki.engine.packaged import PACKAGED, packaged_source
@@ -30,7 +29,7 @@ def write_gguf(trainable: Trainable, path: Path, *, name: str, base_file: Path |
     """
     from gguf import GGUFWriter
 
-    if reason := gguf_obstacle(trainable.plan, tied_weights(trainable.model)):
+    if reason := gguf_obstacle(trainable.plan, tied_layers(trainable)):
         raise AdapterError(f"A GGUF adapter cannot hold it: {reason}.", fix="Merge it: --to merged.")
     naming = naming_for(trainable.base, base_file)
     layers = trainable.low_rank_layers()
@@ -65,7 +64,7 @@ def write_gguf(trainable: Trainable, path: Path, *, name: str, base_file: Path |
 
 
 def gguf_obstacle(plan: Plan, tied: frozenset[str]) -> str | None:
-    """Why a GGUF adapter cannot hold the plan; None where it can."""
+    """Why a GGUF adapter cannot hold the plan, `tied` being its layers that are tied; None where it can."""
     if plan.bottlenecks:
         return "it has bottleneck parts, and the format has none"
     if plan.full:
@@ -74,8 +73,8 @@ def gguf_obstacle(plan: Plan, tied: frozenset[str]) -> str | None:
         return "it has no low-rank part"
     if any(part.dora for part in plan.low_rank.values()):
         return "it is DoRA, and the format has no magnitudes"
-    if on_tied := [name for name in plan.low_rank if f"{name}.weight" in tied]:
-        return f"it adapts {on_tied[0]}, which on this base is the embedding as well and would be changed twice"
+    if tied:
+        return f"it adapts {min(tied)}, which on this base is the embedding as well and would be changed twice"
     return None
 
 
@@ -101,9 +100,7 @@ def base_gguf(base: Base) -> Path | None:
 def linear_layer_named(base: Base, ending: str) -> Tensor:
     found = next((name for name in base.parameters if name.endswith(f"{ending}.weight")), None)
     if found is None:
-        raise BaseModelError(
-            f"The base {base.identity.name} has no layer …{ending}.", fix="Leave --base-file out."
-        )
+        raise BaseModelError(f"The base {base.identity.name} has no layer …{ending}.", fix="Leave --base-file out.")
     return base.parameters[found]
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tsugiki.config import MetricName
 from tsugiki.data.shapes import Example
-from tsugiki.engine.attach import Trainable, merge, unmerge
+from tsugiki.engine.attach import Trainable, merge, tied_layers, unmerge
 from tsugiki.engine.base import Base
 from tsugiki.engine.batches import prompt_ids
 from tsugiki.engine.generate import generate_ids
@@ -56,10 +56,11 @@ def write_merged(trainable: Trainable, folder: Path, stored_as: StoredAs) -> dic
     held_again = merge(trainable)  # relative to the update; of a base in few bits this is what packing it again loses
     unmerge(trainable)
     weights = {f"{name}.weight": layer.merged_weight() for name, layer in trainable.low_rank_layers().items()}
+    untied = tied_layers(trainable)
     weights |= {name: value.detach() for name, value in trainable.trained.items() if name in plan.full}
     trainable.detach()
     dtype = getattr(torch, stored_as)
-    _save(base, weights, folder, dtype)
+    _save(base, weights, folder, dtype, untied)
     return {
         "stored_as": stored_as,
         "layers": len(weights),
@@ -138,8 +139,13 @@ def rows_to_check(examples: Sequence[Example], rendered: Any, metric: MetricName
     )
 
 
-def _save(base: Base, weights: dict[str, Tensor], folder: Path, dtype: torch.dtype) -> None:
-    """The base is loaded anew in float32, so that nothing of ours is in what is stored."""
+def _save(
+    base: Base, weights: dict[str, Tensor], folder: Path, dtype: torch.dtype, untied: frozenset[str]
+) -> None:
+    """The base is loaded anew in float32, so that nothing of ours is in what is stored.
+
+    A head that was the embedding as well and was adapted alone becomes a weight of its own.
+    """
     from transformers import AutoModelForCausalLM
 
     with quiet(), torch.no_grad():
@@ -149,6 +155,10 @@ def _save(base: Base, weights: dict[str, Tensor], folder: Path, dtype: torch.dty
         for name, linear in base.model.named_modules():  # a base in few bits is stored as what it stands for
             if hasattr(linear, "packed"):
                 model.get_parameter(f"{name}.weight").copy_(dense(frozen_weight(linear)))
+        for name in untied:
+            module = model.get_submodule(name)
+            module.weight = torch.nn.Parameter(module.weight.detach().clone(), requires_grad=False)
+            model.config.get_text_config().tie_word_embeddings = model.config.tie_word_embeddings = False
         for name, value in weights.items():
             model.get_parameter(name).copy_(value)
         model.to(dtype).save_pretrained(folder)

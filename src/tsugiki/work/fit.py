@@ -36,8 +36,8 @@ from tsugiki.fingerprint import digest_file
 from tsugiki.measure.meter import Meter
 from tsugiki.work.assess import AnswerShape, answer_all, answer_shape, general_losses, scored
 from tsugiki.work.choose import LOSS_TOLERANCE, best_try
-from tsugiki.work.golden import golden_as_json, golden_tokens
 from tsugiki.work.examples import prompt_mark, read_examples
+from tsugiki.work.golden import golden_as_json, golden_tokens
 from tsugiki.work.prepare import TRAIN, read_check
 from tsugiki.work.spec import Template, TrialSpec, adapter_folder, prefix_folder, scratch_folder
 from tsugiki.work.speed import change_cost, latencies

@@ -31,7 +31,9 @@ GOLDEN_PROMPTS = (
 def golden_tokens(tokenizer: Any, template: Template, prompts: Sequence[str] = GOLDEN_PROMPTS) -> tuple[Golden, ...]:
     """The ids of each prompt as the model would read it; nothing where the tokenizer cannot render the template."""
     try:
-        return tuple(Golden(one, tuple(prompt_ids(tokenizer, render(tokenizer, one, None, template)))) for one in prompts)
+        return tuple(
+            Golden(one, tuple(prompt_ids(tokenizer, render(tokenizer, one, None, template)))) for one in prompts
+        )
     except BaseModelError:
         return ()
 

@@ -14,16 +14,16 @@ from typing import Any
 
 import torch
 
-from tsugiki.engine.base import load_config, load_tokenizer
-from tsugiki.engine.base import BaseSpec
-from tsugiki.engine.gguf_names import gguf_module_paths
+from tsugiki.engine.base import BaseSpec, load_config, load_tokenizer
 from tsugiki.engine.gguf_header import read_gguf_header
+from tsugiki.engine.gguf_names import gguf_module_paths
 from tsugiki.engine.locate import display_name, find_base
 from tsugiki.engine.packaged import PACKAGED
 from tsugiki.engine.quiet import quiet
 from tsugiki.engine.stored import stored_tensors, template_digest, tokenizer_digest, weights_digest
-from tsugiki.work.adapter_facts import AdapterFacts
-from tsugiki.work.compatibility import Target
+from tsugiki.errors import BaseModelError
+from tsugiki.work.adapter_facts import AdapterFacts, facts_of_folder
+from tsugiki.work.compatibility import Report, Target, check_compatibility, load_rules
 from tsugiki.work.golden import golden_tokens
 
 LICENCE_LINE = re.compile(r"^license:\s*['\"]?([\w.+-]+)", re.MULTILINE)
@@ -39,9 +39,9 @@ def targets_for(
     max_rank: int | None = None,
 ) -> list[Target]:
     """One target per engine, all serving the same `base`; without a base nothing is known but what was said."""
-    said = {"quantization": quantization, "max_rank": max_rank}
     if base is None:
-        return [_held(Target(engine, **said), facts) for engine in engines]
+        bare = (Target(engine, quantization=quantization, max_rank=max_rank) for engine in engines)
+        return [_held(target, facts) for target in bare]
     folder = find_base(base)
     config = load_config(folder)
     tokenizer = load_tokenizer(BaseSpec(base))
@@ -105,3 +105,29 @@ def _for_engine(target: Target, base: str, config: Any, quantization: str | None
 def _held(target: Target, facts: AdapterFacts) -> Target:
     """tsugiki's own engine always holds the base as the adapter was trained on it."""
     return replace(target, quantization=facts.base.quantization) if target.engine == "embedded" else target
+
+
+def check_folder(
+    adapter: Path,
+    engines: Sequence[str],
+    base: str | None,
+    *,
+    licence: str | None = None,
+    quantization: str | None = None,
+    max_rank: int | None = None,
+) -> Report:
+    """The packaged rules on an adapter folder; without `base` the base is looked for by the name it was trained with.
+
+    A base that is not on this machine leaves what it would have said undecidable.
+    """
+    facts = facts_of_folder(adapter, licence=licence)
+    name = base or facts.base.name
+    if name is not None and facts.base.licence is None:
+        facts = replace(facts, base=replace(facts.base, licence=base_licence(name)))
+    try:
+        targets = targets_for(facts, engines, name, quantization=quantization, max_rank=max_rank)
+    except BaseModelError:
+        if base is not None:
+            raise
+        targets = targets_for(facts, engines, None, quantization=quantization, max_rank=max_rank)
+    return check_compatibility(facts, targets, load_rules())

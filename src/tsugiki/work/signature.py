@@ -73,7 +73,9 @@ def _public_key(path: Path) -> bytes:
                 file.write(ec.generate_private_key(ec.SECP256R1()).private_bytes(**forms))
         held = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise UsageError(f"The key {path} cannot be used ({error}).", fix="Name a PEM file without a password.") from None
+        raise UsageError(
+            f"The key {path} cannot be used ({error}).", fix="Name a PEM file without a password."
+        ) from None
     if not isinstance(held, ec.EllipticCurvePrivateKey) or held.curve.name not in (
         "secp256r1",
         "secp384r1",
@@ -82,6 +84,4 @@ def _public_key(path: Path) -> bytes:
         raise UsageError(
             f"The key {path} is not one that OpenSSF's format takes.", fix="Use ECDSA on P-256, P-384 or P-521."
         )
-    return held.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    return held.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
