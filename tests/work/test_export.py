@@ -202,9 +202,10 @@ def test_a_gguf_adapter_says_what_llama_cpp_reads_and_adds_the_same(
     said = {name: field.contents() for name, field in reader.fields.items() if not name.startswith("GGUF.")}
     assert said["general.type"] == "adapter" and said["adapter.type"] == "lora"
     llama = type(tiny_bases.model).__name__ == "LlamaForCausalLM"
-    assert said["general.architecture"] == {"Llam": "llama", "Qwen": "qwen2", "Gemm": "gemma3"}[
-        type(tiny_bases.model).__name__[:4]
-    ]
+    assert (
+        said["general.architecture"]
+        == {"Llam": "llama", "Qwen": "qwen2", "Gemm": "gemma3"}[type(tiny_bases.model).__name__[:4]]
+    )
     assert found["gguf"]["rearranged_query_and_key"] == llama
     trainable = load_adapter(tiny_bases, tmp_path / "a")
     name = next(n for n in trainable.plan.low_rank if n.endswith("1.self_attn.q_proj"))

@@ -139,9 +139,7 @@ def rows_to_check(examples: Sequence[Example], rendered: Any, metric: MetricName
     )
 
 
-def _save(
-    base: Base, weights: dict[str, Tensor], folder: Path, dtype: torch.dtype, untied: frozenset[str]
-) -> None:
+def _save(base: Base, weights: dict[str, Tensor], folder: Path, dtype: torch.dtype, untied: frozenset[str]) -> None:
     """The base is loaded anew in float32, so that nothing of ours is in what is stored.
 
     A head that was the embedding as well and was adapted alone becomes a weight of its own.
