@@ -104,8 +104,11 @@ def export(
 def check_command(
     adapter: Adapter,
     target: Annotated[
-        list[Literal["embedded", "peft", "vllm", "sglang", "llama.cpp"]],
-        typer.Option(help="engine that is to serve it; may be given more than once", show_default=False),
+        list[str],
+        typer.Option(
+            help="engine that is to serve it: embedded, peft, vllm, sglang or llama.cpp; may be given more than once",
+            show_default=False,
+        ),
     ],
     base: Base = None,
     licence: Licence = None,
@@ -116,9 +119,7 @@ def check_command(
     """Whether an engine will serve it as it was trained; exit status 3 where that cannot be told."""
     from tsugiki.work.serving_base import check_folder
 
-    report = check_folder(
-        Path(adapter), list(target), base, licence=licence, quantization=quantization, max_rank=max_rank
-    )
+    report = check_folder(Path(adapter), target, base, licence=licence, quantization=quantization, max_rank=max_rank)
     if as_json:
         print_json(report.as_json())
     else:
