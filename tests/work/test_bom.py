@@ -70,8 +70,8 @@ def test_what_is_not_known_is_left_out() -> None:
 
 
 def test_the_export_writes_it(tmp_path: Path) -> None:
-    from tests.work.adapters import adapter_of, tiny
     from tests.conftest import build_tiny
+    from tests.work.adapters import adapter_of, tiny
     from tsugiki.work.export import Export, export
 
     base = tiny(build_tiny("tiny_llama", tmp_path / "base"))

@@ -14,6 +14,7 @@ from tsugiki.report.figures import Language, interval, shown
 from tsugiki.report.words import name_of, say
 
 Card = Mapping[str, Any]
+HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!])")
 
 
@@ -51,7 +52,7 @@ def _front_matter(card: Card) -> str:
     if card["peft"]:
         lines.append("library_name: peft")
     base = card["base"]["name"]
-    if base and re.fullmatch(r"[\w./-]+", base):
+    if base and HUB_ID.fullmatch(base):  # anything else means nothing to a hub
         lines.append(f"base_model: {base}")
     return "\n".join([*lines, "pipeline_tag: text-generation", "tags:", "- tsugiki", "---"])
 
@@ -134,7 +135,7 @@ def _results(card: Card, language: Language) -> str:
 def _interval(one: Mapping[str, Any], language: Language) -> str:
     if one["low"] is None or one["high"] is None:
         return say("card.unknown", language)
-    return f"{interval(one['low'], one['high'], 'percent', language)} %"
+    return f"{interval(one['low'], one['high'], 'percent', language)}%"
 
 
 def _why(one: Mapping[str, Any], language: Language) -> str:
@@ -149,7 +150,7 @@ def _limits(card: Card, language: Language) -> str:
 
 
 def _how(card: Card, language: Language) -> str:
-    base = card["base"]["name"] or "BASE"
+    base = card["base"]["name"] if HUB_ID.fullmatch(card["base"]["name"] or "") else "BASE"
     if card["peft"]:
         code = (
             "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
