@@ -6,11 +6,11 @@
     ├─ BaseModelError       the base cannot be found, loaded or adapted
     ├─ PlanError            the plan does not fit this base
     ├─ AdapterError         an adapter folder is broken or belongs to another base
-    │  └─ Undecidable       whether it can be served is not known; exit status 3
     ├─ TrainingError        training cannot go on
     │  └─ DoesNotFit        not enough memory; a result, not a failure, inside a study
     ├─ StudyError           a study folder is broken, locked or contradicts what was asked
     └─ RecordsError         a registry cannot be read or written, or its rules forbid what was asked
+       └─ Undecided         exit status 3: a gate or a rule cannot tell, which is never a pass
 
 Anything else that is raised is our own bug and keeps its traceback.
 """
@@ -52,10 +52,6 @@ class AdapterError(TsugikiError):
     pass
 
 
-class Undecidable(AdapterError):
-    exit_status = 3
-
-
 class TrainingError(TsugikiError):
     pass
 
@@ -70,3 +66,7 @@ class StudyError(TsugikiError):
 
 class RecordsError(TsugikiError):
     pass
+
+
+class Undecided(RecordsError):
+    exit_status = 3

@@ -20,7 +20,7 @@ from tsugiki.config import PlanSpec
 from tsugiki.engine.adapter_files import load_adapter
 from tsugiki.engine.base import Base
 from tsugiki.engine.plan import LowRank, Plan, make_plan
-from tsugiki.errors import AdapterError, BaseModelError, Undecidable, UsageError
+from tsugiki.errors import AdapterError, BaseModelError, Undecided, UsageError
 from tsugiki.work import export_folder, export_merged
 from tsugiki.work.adapter_facts import facts_of_folder
 from tsugiki.work.export import Export, export
@@ -309,7 +309,7 @@ def test_what_an_engine_would_not_serve_is_refused_unless_forced(tiny_base: Base
 
 def test_what_is_not_known_is_undecidable(tiny_base: Base, tmp_path: Path) -> None:
     adapter_of(tiny_base, tmp_path / "a")
-    with pytest.raises(Undecidable, match="licence is not known") as refused:
+    with pytest.raises(Undecided, match="licence is not known") as refused:
         ordered(tiny_base, tmp_path / "a", tmp_path / "out", "vllm", licence=None)
     assert refused.value.exit_status == 3 and not (tmp_path / "out").exists()
 

@@ -10,6 +10,8 @@ Times are UTC text, `2026-11-02T05:05:12.123456Z`, so that they sort as they wer
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
 
 metadata = MetaData(
@@ -101,6 +103,15 @@ pack_files = Table(
     Index("ix_pack_files_digest", "digest"),
 )
 
+# Files whose content was deleted by reference: what named them stays, the content does not come back.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("seq", Integer, ForeignKey("events.seq"), primary_key=True, autoincrement=False),
+    Column("digest", String(71), ForeignKey("blobs.digest"), primary_key=True),
+    Index("ix_erasures_digest", "digest"),
+)
+
 # What a name pointed to, and since when; the newest row at or before a time is the answer for that time.
 alias_moves = Table(
     "alias_moves",
@@ -174,6 +185,35 @@ failures = Table(
 APPEND_ONLY = tuple(
     table.name
     for table in (
-        events, checkpoints, versions, version_files, packs, pack_files, alias_moves, requests, decisions,
+        events, checkpoints, versions, version_files, packs, pack_files, erasures, alias_moves, requests, decisions,
     )
 )  # fmt: skip
+
+
+_POSTGRES_FUNCTION = """
+CREATE OR REPLACE FUNCTION tsugiki_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION '% is append-only', TG_TABLE_NAME;
+END $$
+"""
+
+
+def append_only_statements(dialect: str, tables: Iterable[str] = APPEND_ONLY) -> list[str]:
+    """SQL that makes a database refuse to change or delete rows of `tables`.
+
+    On SQLite, `INSERT OR REPLACE` deletes without asking a trigger unless the connection has recursive_triggers on,
+    which every connection of `database.py` has; what another program does so is found by `verify`.
+    """
+    if dialect == "postgresql":
+        return [_POSTGRES_FUNCTION] + [
+            f"CREATE TRIGGER {table}_keep_{what.lower()} BEFORE {what} ON {table} "
+            f"FOR EACH {'STATEMENT' if what == 'TRUNCATE' else 'ROW'} EXECUTE FUNCTION tsugiki_append_only()"
+            for table in tables
+            for what in ("UPDATE", "DELETE", "TRUNCATE")
+        ]
+    return [
+        f"CREATE TRIGGER {table}_keep_{what.lower()} BEFORE {what} ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+        for table in tables
+        for what in ("UPDATE", "DELETE")
+    ]

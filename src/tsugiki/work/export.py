@@ -21,7 +21,7 @@ from tsugiki.engine.attach import Trainable, attach, tied_weights
 from tsugiki.engine.base import BaseSpec, load_base, render
 from tsugiki.engine.peft_format import peft_obstacle
 from tsugiki.engine.plan import LowRank
-from tsugiki.errors import AdapterError, Undecidable, UsageError
+from tsugiki.errors import AdapterError, Undecided, UsageError
 from tsugiki.files import write_json, write_text
 from tsugiki.work.adapter_facts import PEFT_CONFIG, AdapterFacts, facts_of_folder, read_json
 from tsugiki.work.assess import answer_all, answer_shape
@@ -73,7 +73,7 @@ class Export:
 def export(wanted: Export, emit: Emit) -> dict[str, Any]:
     """Write `wanted.out` and return what was written, as the folder's record says it.
 
-    Raises UsageError, AdapterError (Undecidable where an engine's rules cannot be answered) and BaseModelError.
+    Raises UsageError, AdapterError (Undecided where an engine's rules cannot be answered) and BaseModelError.
     """
     if wanted.form not in FORMS:
         raise UsageError(f"There is no export to {wanted.form!r}.", fix=f"Forms are {', '.join(FORMS)}.")
@@ -270,7 +270,7 @@ def _refuse_unless_forced(report: Report, engine: str, force: str | None) -> dic
     if force is not None:
         return {"forced": force}
     worst = next(one for one in report.not_passed() if one.outcome == report.outcome)
-    kind = AdapterError if report.outcome == "fail" else Undecidable
+    kind = AdapterError if report.outcome == "fail" else Undecided
     raise kind(
         f"{report.adapter} is not written for {engine} ({worst.rule}): {worst.sentence}",
         fix="Or say why it is right all the same with --force REASON.",
