@@ -1,18 +1,21 @@
 """Commands that take an adapter elsewhere: export, and the compatibility check before it.
 
-Each parses, calls one function of `work`, renders. `check_command` is added to `tsugiki registry` as `check`.
+Each parses, calls one function of `work`, renders. `main` adds `check_command` to `tsugiki registry` as `check`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from tsugiki.cli.data import AsJson, CompletionColumn, GroupColumn, PromptColumn, Sheet
+from tsugiki.cli.registry_options import DEFAULT_FOLDER, Reason, RegistryFolder, TokenFile, acting
 from tsugiki.cli.studies import print_json, print_line
 from tsugiki.config import Criteria, MetricName
+from tsugiki.errors import UsageError
 
 UNDECIDABLE = 3
 Adapter = Annotated[str, typer.Argument(help="adapter folder, or NAME@n of a registry", show_default=False)]
@@ -57,6 +60,7 @@ def export(
     force: Annotated[
         str | None, typer.Option(metavar="REASON", help="write it although a check has not passed; kept in its record")
     ] = None,
+    registry: RegistryFolder = Path(DEFAULT_FOLDER),
     as_json: AsJson = False,
 ) -> None:
     """Write an adapter for something else: PEFT, one merged model, llama.cpp, vLLM, SGLang, a BOM, a card."""
@@ -64,6 +68,7 @@ def export(
     from tsugiki.data.shapes import Columns
     from tsugiki.work import export as work
     from tsugiki.work.prepare import DataSpec
+    from tsugiki.work.version_folder import adapter_named
 
     columns = Columns(prompt_column, completion_column, group_column)
     wanted = work.Export(
@@ -82,8 +87,9 @@ def export(
         key=key,
         force=force,
     )
-    with telling() as emit:
-        found = work.export(wanted, emit)
+    with telling() as emit, adapter_named(adapter, registry) as held:
+        named = replace(wanted, adapter=held.folder, version=held.version, summary=held.summary)
+        found = work.export(named, emit)
     if as_json:
         print_json(found)
         return
@@ -114,12 +120,23 @@ def check_command(
     licence: Licence = None,
     quantization: Annotated[str | None, typer.Option(help="how the engine will hold the base: none, awq, …")] = None,
     max_rank: Annotated[int | None, typer.Option(min=1, help="max_lora_rank that the engine runs with")] = None,
+    attach: Annotated[bool, typer.Option("--attach", help="keep the report as evidence of the version")] = False,
+    reason: Reason = "",
+    registry: RegistryFolder = Path(DEFAULT_FOLDER),
+    token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Whether an engine will serve it as it was trained; exit status 3 where that cannot be told."""
-    from tsugiki.work.serving_base import check_folder
+    from tsugiki.work.serving_base import attach_report, check_folder
+    from tsugiki.work.version_folder import adapter_named
 
-    report = check_folder(Path(adapter), target, base, licence=licence, quantization=quantization, max_rank=max_rank)
+    with adapter_named(adapter, registry) as held:
+        if attach and (held.version is None or held.records is None):
+            raise UsageError(f"{adapter} is no version of a registry.", fix="Leave --attach out, or name NAME@n.")
+        report = check_folder(held.folder, target, base, licence=licence, quantization=quantization, max_rank=max_rank)
+        if attach and held.version is not None and held.records is not None:
+            actor = acting(held.records, token_file)
+            attach_report(held.records, held.version, report, actor=actor, reason=reason)
     if as_json:
         print_json(report.as_json())
     else:

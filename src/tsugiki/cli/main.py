@@ -17,7 +17,7 @@ import typer
 from tsugiki import __version__
 from tsugiki.cli.adapters import evaluate, train
 from tsugiki.cli.data import check
-from tsugiki.cli.export import export
+from tsugiki.cli.export import check_command, export
 from tsugiki.cli.money import money, prices
 from tsugiki.cli.portfolio import portfolio
 from tsugiki.cli.registry import app as registry
@@ -57,6 +57,7 @@ COMMANDS = (
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)
+registry.command("check")(check_command)
 app.add_typer(registry)
 
 

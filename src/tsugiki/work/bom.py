@@ -102,7 +102,7 @@ def _data(index: int, data: DataUse) -> dict[str, Any]:
             "bom-ref": f"data-{index}",
             "name": f"training data {index}",
             "description": f"{rows}{purpose}",
-            "hashes": [_hash(data.digest)],
+            "hashes": [_hash(data.digest)] if data.digest else [],
             "licenses": licences(data.licence),
             "data": [{"type": "dataset", "name": f"training data {index}", "description": f"{rows}{purpose}"}],
         }

@@ -23,6 +23,7 @@ from tsugiki.engine.peft_format import peft_obstacle
 from tsugiki.engine.plan import LowRank
 from tsugiki.errors import AdapterError, Undecided, UsageError
 from tsugiki.files import write_json, write_text
+from tsugiki.records.versions import Version
 from tsugiki.work.adapter_facts import PEFT_CONFIG, AdapterFacts, facts_of_folder, read_json
 from tsugiki.work.assess import answer_all, answer_shape
 from tsugiki.work.compatibility import Report, check_compatibility, load_rules
@@ -42,6 +43,7 @@ from tsugiki.work.export_merged import (
 )
 from tsugiki.work.golden import GOLDEN_PROMPTS
 from tsugiki.work.prepare import DataSpec, read_source
+from tsugiki.work.provenance import Provenance, provenance_of
 from tsugiki.work.serving_base import base_licence, targets_for
 from tsugiki.work.spec import Template
 from tsugiki.work.task import Emit, render_for
@@ -58,6 +60,8 @@ class Export:
     out: Path
     form: Form
     name: str | None = None
+    version: Version | None = None  # of a registered one, with the summary of its newest evidence
+    summary: Mapping[str, Any] | None = None
     base: str | None = None
     served_base: str | None = None
     base_file: Path | None = None
@@ -79,7 +83,8 @@ def export(wanted: Export, emit: Emit) -> dict[str, Any]:
         raise UsageError(f"There is no export to {wanted.form!r}.", fix=f"Forms are {', '.join(FORMS)}.")
     if wanted.force is not None and not wanted.force.strip():
         raise UsageError("--force has no reason.", fix="Say why, in a few words.")
-    facts = facts_of_folder(wanted.adapter, name=wanted.name, licence=wanted.licence)
+    label = wanted.version.label if wanted.version is not None else None
+    facts = facts_of_folder(wanted.adapter, name=wanted.name or label, licence=wanted.licence)
     base = wanted.base or facts.base.name
     if facts.base.licence is None and base is not None:
         facts = replace(facts, base=replace(facts.base, licence=base_licence(base)))
@@ -203,21 +208,26 @@ def _engine(wanted: Export, facts: AdapterFacts, folder: Path, emit: Emit) -> di
 
 def _bom(wanted: Export, facts: AdapterFacts, folder: Path, _: Emit) -> dict[str, Any]:
     from tsugiki.work.bom import bom_of
-    from tsugiki.work.provenance import provenance_of
 
-    write_json(folder / "bom.cdx.json", bom_of(provenance_of(facts, wanted.study)))
+    write_json(folder / "bom.cdx.json", bom_of(_provenance(wanted, facts)))
     return {"files": ["bom.cdx.json"]}
 
 
 def _card(wanted: Export, facts: AdapterFacts, folder: Path, _: Emit) -> dict[str, Any]:
     from tsugiki.report.model_card import render_card
     from tsugiki.work.model_card import card_of
-    from tsugiki.work.provenance import provenance_of
 
-    card = card_of(provenance_of(facts, wanted.study))
+    card = card_of(_provenance(wanted, facts))
     write_text(folder / "README.md", render_card(card, "en"))
     write_text(folder / "README.ja.md", render_card(card, "ja"))
     return {"files": ["README.ja.md", "README.md"], "card": card}
+
+
+def _provenance(wanted: Export, facts: AdapterFacts) -> Provenance:
+    version = wanted.version
+    if version is None:
+        return provenance_of(facts, wanted.study)
+    return provenance_of(facts, wanted.study, version.manifest, version.digest, wanted.summary)
 
 
 def _signature(wanted: Export, facts: AdapterFacts, folder: Path, _: Emit) -> dict[str, Any]:

@@ -22,7 +22,7 @@ SCORECARD = "scorecard.json"
 class DataUse:
     """A data set that trained the adapter."""
 
-    digest: str
+    digest: str | None
     rows: int | None = None
     licence: str | None = None
     purpose: str | None = None
@@ -62,9 +62,14 @@ class Provenance:
 
 
 def provenance_of(
-    facts: AdapterFacts, study: Path | None = None, version: Mapping[str, Any] | None = None
+    facts: AdapterFacts,
+    study: Path | None = None,
+    version: Mapping[str, Any] | None = None,
+    digest: str | None = None,
+    summary: Mapping[str, Any] | None = None,
 ) -> Provenance:
-    """`study` is a study's folder, `version` the manifest of a registered version.
+    """`study` is a study's folder; for a registered version there are its manifest, its digest and, where evidence is
+    attached, the summary of that.
 
     Raises AdapterError for a folder without a scorecard, or whose trials did not make this adapter.
     """
@@ -73,13 +78,15 @@ def provenance_of(
     known: dict[str, Any] = {}
     if study is not None:
         known = _from_study(study, facts, method)
-    number = version.get("number")
+    elif summary is not None:
+        known = _from_summary(summary)
+    parent = version.get("parent")
     return Provenance(
         facts=facts,
-        version=f"{version['name']}@{number}" if number is not None else None,
-        version_digest=version.get("digest"),
+        version=f"{version['name']}@{version['number']}" if version else None,
+        version_digest=digest,
         created_at=version.get("created_at"),
-        parent=version.get("parent"),
+        parent=f"{parent['name']}@{parent['number']}" if parent else None,
         data=_data(about, version, known.pop("purpose_of_data", None)),
         method=method,
         **known,
@@ -95,6 +102,16 @@ def _data(about: Mapping[str, Any], version: Mapping[str, Any], purpose: str | N
         return ()
     rows = about.get("train_rows")
     return (DataUse(str(digest), None if rows is None else len(rows), None, purpose),)
+
+
+def _from_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
+    reference = [_measured(name, quality) for name, quality in summary["reference"].items()]
+    return {
+        "measured": (_measured("adapter", summary["quality"]), *reference),
+        "verdict": summary["verdict"] if summary["verdict"]["value"] else None,
+        "change": {"retention": summary["retention"]},
+        "study_digest": summary["study"],
+    }
 
 
 def _from_study(folder: Path, facts: AdapterFacts, method: str | None) -> dict[str, Any]:

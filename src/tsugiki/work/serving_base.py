@@ -22,7 +22,12 @@ from tsugiki.engine.packaged import PACKAGED
 from tsugiki.engine.quiet import quiet
 from tsugiki.engine.stored import stored_tensors, template_digest, tokenizer_digest, weights_digest
 from tsugiki.errors import BaseModelError
+from tsugiki.fingerprint import canonical_json
+from tsugiki.records.open import Records
+from tsugiki.records.rights import Actor
+from tsugiki.records.versions import Version
 from tsugiki.work.adapter_facts import AdapterFacts, facts_of_folder
+from tsugiki.work.attach import Attached, attach_bundle
 from tsugiki.work.compatibility import Report, Target, check_compatibility, load_rules
 from tsugiki.work.golden import golden_tokens
 
@@ -131,3 +136,10 @@ def check_folder(
             raise
         targets = targets_for(facts, engines, None, quantization=quantization, max_rank=max_rank)
     return check_compatibility(facts, targets, load_rules())
+
+
+def attach_report(records: Records, version: Version, report: Report, *, actor: Actor, reason: str) -> Attached:
+    """Keep the report as evidence of the version, where the gates look for it. Raises RecordsError."""
+    said = report.as_json()
+    files = {"compatibility.json": canonical_json(said)}
+    return attach_bundle(records, version, "compatibility", files, said, actor=actor, reason=reason)
