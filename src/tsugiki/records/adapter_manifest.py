@@ -72,15 +72,6 @@ class OwnGolden(BaseModel):
     ids: tuple[Annotated[int, Field(ge=0)], ...]
 
 
-class OwnGolden(BaseModel):
-    """A recorded prompt with the token ids that the training side's tokenizer made of it."""
-
-    model_config = STRICT
-
-    prompt: Annotated[str, Field(max_length=1000)]
-    ids: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(max_length=4000)]
-
-
 class AdapterManifest(BaseModel):
     """Facts of the engine, and of whoever trained the adapter where there are any."""
 
@@ -98,7 +89,6 @@ class AdapterManifest(BaseModel):
     train_rows: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     seen: tuple[Label, ...] | None = None
     answer: dict[str, Any] | None = None
-    golden: Annotated[tuple[OwnGolden, ...], Field(max_length=100)] | None = None
     golden: tuple[OwnGolden, ...] | None = None
     training: dict[str, Any] | None = None
     trial: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,100}$")] | None = None
