@@ -4,13 +4,14 @@ Trains a LoRA on a real task on a packaged GGUF base, exports it, and lets llama
 answer rows that were not trained on, greedily. Twice: on the dequantised base, whose float32 values are written to a
 GGUF of their own, so that both sides compute with the same weights; and on the packaged file as it is, where llama.cpp
 also rounds what goes into each product. The same for the base without the adapter, which says how far two engines
-agree at all. Writes benchmarks/results/gguf_export.json.
+agree at all. Writes benchmarks/results/gguf_export.json, and keeps what it holds of bases that were not run.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import tempfile
 from collections.abc import Sequence
 from itertools import takewhile
@@ -72,6 +73,17 @@ def dequantised(source: Path, out: Path) -> Path:
     return out
 
 
+def joined(files: Sequence[Path], folder: Path) -> Path:
+    """The GGUF file of a base, put together where its package has it in parts."""
+    if len(files) == 1:
+        return files[0]
+    out = folder / "base.gguf"
+    with out.open("wb") as stream:
+        for file in files:
+            stream.write(file.read_bytes())
+    return out
+
+
 def compare(alias: str, task: str, rows: int, steps: int, prompts: int, folder: Path) -> dict[str, Any]:
     from benchmarks.tasks import write_task
     from tsugiki.config import PlanSpec, Recipe
@@ -104,7 +116,7 @@ def compare(alias: str, task: str, rows: int, steps: int, prompts: int, folder: 
     right = sum(
         base.tokenizer.decode(one).strip() == row["completion"].strip() for one, row in zip(ours, test, strict=True)
     )
-    (source,) = packaged_source(alias).files
+    source = joined(packaged_source(alias).files, folder)
     facts = write_gguf(trainable, folder / "adapter.gguf", name="benchmark", base_file=source)
     files = {"dequantised to float32": dequantised(source, folder / "base-f32.gguf"), "as packaged": source}
     agreement = {}
@@ -132,8 +144,10 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=100)
     parser.add_argument("--out", type=Path, default=RESULT)
     arguments = parser.parse_args()
-    runs = []
-    for alias in arguments.base or ["smollm2-135m"]:
+    aliases = arguments.base or ["smollm2-135m", "gemma3-270m"]
+    before = json.loads(arguments.out.read_text(encoding="utf-8"))["runs"] if arguments.out.is_file() else []
+    runs = [run for run in before if run["base"] not in aliases]
+    for alias in aliases:
         with tempfile.TemporaryDirectory() as folder:
             runs.append(
                 compare(alias, arguments.task, arguments.rows, arguments.steps, arguments.prompts, Path(folder))
