@@ -18,6 +18,7 @@ from tsugiki import __version__
 from tsugiki.cli import registry_ledger, registry_life, registry_people
 from tsugiki.cli.adapters import evaluate, train
 from tsugiki.cli.data import check
+from tsugiki.cli.export import check_command, export
 from tsugiki.cli.money import money, prices
 from tsugiki.cli.portfolio import portfolio
 from tsugiki.cli.registry import app as registry
@@ -56,6 +57,7 @@ def every_command(
 
 COMMANDS = (
     demo, check, estimate, poc, scorecard, slides, lessons, train, evaluate, templates, portfolio, prices, money,
+    export,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)
@@ -66,6 +68,7 @@ registry.add_typer(registry_people.token)
 for command in (attach_evidence, evidence, export_evidence, verify_archive, backup, restore, gc):
     registry.command()(command)
 registry.add_typer(retention)
+registry.command("check")(check_command)
 app.add_typer(registry)
 
 
