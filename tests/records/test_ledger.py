@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from tsugiki.records.ledger import NewEvent, append, head, history
+from tsugiki.records.history import history
+from tsugiki.records.ledger import NewEvent, append, head
 from tsugiki.records.open import Records
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tsugiki.records import canonical, checkpoints, ledger, times
+from tsugiki.records import canonical, checkpoints, event_body, ledger, times
 from tsugiki.records.checkpoints import Checkpoint
 from tsugiki.records.keys import PublicKey
 
@@ -106,7 +106,7 @@ class Chain:
             facts = canonical.parse(body)
         except ValueError as error:
             raise TamperedError("events", position, f"its body cannot be read: {error}") from None
-        problem = ledger.shape_problem(facts)
+        problem = event_body.shape_problem(facts)
         if problem:
             raise TamperedError("events", position, problem)
         told = (facts["at"], facts["actor"]["name"], facts["kind"], facts["object"])

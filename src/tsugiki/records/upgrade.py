@@ -1,7 +1,7 @@
 """Bring a registry's database to the newest schema. Only when asked: older programs cannot read it then.
 
-Called by `tsugiki registry upgrade`, after a backup. It runs the missing revisions in one transaction and records an event.
-Never goes back to an older schema: that is what the backup is for.
+Called by `tsugiki registry upgrade`, after a backup. It runs the missing revisions in one transaction and records an
+event. Never goes back to an older schema: that is what the backup is for.
 """
 
 from __future__ import annotations
