@@ -56,15 +56,13 @@ def token_place(file: Path | None) -> Callable[[str], str | None]:
     """
     if file is None:
         return lambda token: token
-    try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        why = "it exists already" if isinstance(error, FileExistsError) else error.strerror
-        raise UsageError(f"{file} cannot take the token: {why}.", fix="Name another file with --save-token.") from None
-    os.close(handle)
+    why = "it exists already" if file.exists() else "its folder cannot be written to"
+    if file.exists() or not os.access(file.absolute().parent, os.W_OK):
+        raise UsageError(f"{file} cannot take the token: {why}.", fix="Name another file with --save-token.")
 
     def save(token: str) -> None:
-        file.write_text(token + "\n", encoding="ascii")
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as opened:
+            opened.write(token + "\n")
 
     return save
 

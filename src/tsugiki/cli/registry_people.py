@@ -33,6 +33,7 @@ ROLES = "viewer, operator, approver, auditor or admin"
 Name = Annotated[str, typer.Argument(help="name of the person", show_default=False)]
 Role = Annotated[str, typer.Option("--role", help=ROLES)]
 Days = Annotated[int, typer.Option("--days", help="days that the token lasts, at most 365")]
+ONCE = "token, shown this once"
 HERE = Path(DEFAULT_FOLDER)
 
 
@@ -57,9 +58,7 @@ def people_add(
     if as_json:
         print_json({"name": made.name, "role": made.role, "token": shown})
         return
-    facts(
-        [("person", made.name), ("role", made.role), ("token, shown this once", shown), ("token saved to", save_token)]
-    )
+    facts([("person", made.name), ("role", made.role), (ONCE, shown), ("token saved to", save_token)])
 
 
 @people.command("list")
@@ -95,9 +94,7 @@ def people_role(
     if as_json:
         print_json({"name": made.name, "role": made.role, "token": shown})
         return
-    facts(
-        [("person", made.name), ("role", made.role), ("token, shown this once", shown), ("token saved to", save_token)]
-    )
+    facts([("person", made.name), ("role", made.role), (ONCE, shown), ("token saved to", save_token)])
 
 
 @people.command("remove")
@@ -149,7 +146,7 @@ def token_create(
             ("scope", made.scopes),
             ("expires", when(made.expires_at)),
             ("id", made.id),
-            ("token, shown this once", shown),
+            (ONCE, shown),
             ("token saved to", save_token),
         ]
     )
