@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tsugiki import errors
-from tsugiki.errors import DataError, DoesNotFit, TrainingError, TsugikiError, UsageError
+from tsugiki.errors import DataError, DoesNotFit, TrainingError, TsugikiError, Undecided, UsageError
 
 TREE = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, TsugikiError)]
 
@@ -26,8 +26,8 @@ def test_the_next_step_cannot_be_left_out() -> None:
 
 
 @pytest.mark.parametrize("kind", TREE, ids=lambda kind: kind.__name__)
-def test_exit_status_is_two_for_wrong_usage_and_one_for_all_else(kind: type[TsugikiError]) -> None:
-    assert kind.exit_status == (2 if kind is UsageError else 1)
+def test_exit_status_is_two_for_wrong_usage_three_for_undecided_and_one_for_all_else(kind: type[TsugikiError]) -> None:
+    assert kind.exit_status == {UsageError: 2, Undecided: 3}.get(kind, 1)
 
 
 def test_not_fitting_is_a_kind_of_training_error() -> None:

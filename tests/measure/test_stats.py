@@ -152,6 +152,10 @@ def test_tango_inverts_the_score_test(wins, losses, n):
         assert score == pytest.approx(sign * 1.95996, abs=2e-3)
 
 
+def test_tango_at_a_critical_value_that_no_difference_reaches_is_everything():
+    assert tango(0, 0.5, 24, 4e5) == (-1.0, 1.0)  # two seeds that differ in one item, at one in a million
+
+
 def test_paired_difference_is_antisymmetric_and_contains_the_value():
     rng = np.random.default_rng(1)
     for ours, theirs in ((rng.integers(0, 2, (3, 40)), rng.integers(0, 2, (1, 40))), (rng.random((2, 40)),) * 2):

@@ -19,6 +19,7 @@ from tsugiki.cli.adapters import evaluate, train
 from tsugiki.cli.data import check
 from tsugiki.cli.money import money, prices
 from tsugiki.cli.portfolio import portfolio
+from tsugiki.cli.registry import app as registry
 from tsugiki.cli.slides import slides
 from tsugiki.cli.studies import demo, estimate, lessons, poc, scorecard
 from tsugiki.cli.templates import templates
@@ -54,6 +55,7 @@ COMMANDS = (
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(registry)
 
 
 def run() -> NoReturn:

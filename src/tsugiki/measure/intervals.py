@@ -108,8 +108,11 @@ def tango(wins: float, losses: float, n: float, critical: float) -> Bounds:
     def beyond(delta: float, bound: float) -> float:
         return _tango_statistic(wins, losses, n, delta) - bound
 
-    low = -1.0 if difference <= -edge else optimize.brentq(beyond, -edge, difference, args=(critical,), xtol=1e-12)
-    high = 1.0 if difference >= edge else optimize.brentq(beyond, difference, edge, args=(-critical,), xtol=1e-12)
+    # So few seeds that the critical value is beyond what any difference can reach: the interval is everything.
+    open_below = difference <= -edge or beyond(-edge, critical) <= 0
+    open_above = difference >= edge or beyond(edge, -critical) >= 0
+    low = -1.0 if open_below else optimize.brentq(beyond, -edge, difference, args=(critical,), xtol=1e-12)
+    high = 1.0 if open_above else optimize.brentq(beyond, difference, edge, args=(-critical,), xtol=1e-12)
     return float(low), float(high)
 
 

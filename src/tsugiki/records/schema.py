@@ -10,7 +10,21 @@ Times are UTC text, `2026-11-02T05:05:12.123456Z`, so that they sort as they wer
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
+from collections.abc import Iterable
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -32,7 +46,8 @@ events = Table(
     Column("at", String(27), nullable=False),
     Column("actor", Text, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("object", Text, nullable=False),
+    # "C" compares bytes as SQLite does, so that everything about a model is one range of the index.
+    Column("object", Text().with_variant(Text(collation="C"), "postgresql"), nullable=False),
     Column("body", LargeBinary, nullable=False),
     Index("ix_events_object_seq", "object", "seq"),
     Index("ix_events_at", "at"),
@@ -52,7 +67,7 @@ blobs = Table(
     "blobs",
     metadata,
     Column("digest", String(71), primary_key=True),
-    Column("bytes", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
     Column("added_at", String(27), nullable=False),
 )
 
@@ -99,6 +114,15 @@ pack_files = Table(
     Column("path", Text, primary_key=True),
     Column("digest", String(71), ForeignKey("blobs.digest"), nullable=False),
     Index("ix_pack_files_digest", "digest"),
+)
+
+# Files whose content was deleted by reference: what named them stays, the content does not come back.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("seq", Integer, ForeignKey("events.seq"), primary_key=True, autoincrement=False),
+    Column("digest", String(71), ForeignKey("blobs.digest"), primary_key=True),
+    Index("ix_erasures_digest", "digest"),
 )
 
 # What a name pointed to, and since when; the newest row at or before a time is the answer for that time.
@@ -174,6 +198,35 @@ failures = Table(
 APPEND_ONLY = tuple(
     table.name
     for table in (
-        events, checkpoints, versions, version_files, packs, pack_files, alias_moves, requests, decisions,
+        events, checkpoints, versions, version_files, packs, pack_files, erasures, alias_moves, requests, decisions,
     )
 )  # fmt: skip
+
+
+_POSTGRES_FUNCTION = """
+CREATE OR REPLACE FUNCTION tsugiki_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION '% is append-only', TG_TABLE_NAME;
+END $$
+"""
+
+
+def append_only_statements(dialect: str, tables: Iterable[str] = APPEND_ONLY) -> list[str]:
+    """SQL that makes a database refuse to change or delete rows of `tables`.
+
+    On SQLite, `INSERT OR REPLACE` deletes without asking a trigger unless the connection has recursive_triggers on,
+    which every connection of `database.py` has; what another program does so is found by `verify`.
+    """
+    if dialect == "postgresql":
+        return [_POSTGRES_FUNCTION] + [
+            f"CREATE TRIGGER {table}_keep_{what.lower()} BEFORE {what} ON {table} "
+            f"FOR EACH {'STATEMENT' if what == 'TRUNCATE' else 'ROW'} EXECUTE FUNCTION tsugiki_append_only()"
+            for table in tables
+            for what in ("UPDATE", "DELETE", "TRUNCATE")
+        ]
+    return [
+        f"CREATE TRIGGER {table}_keep_{what.lower()} BEFORE {what} ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+        for table in tables
+        for what in ("UPDATE", "DELETE")
+    ]

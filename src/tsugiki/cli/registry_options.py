@@ -1,0 +1,61 @@
+"""What every command of `tsugiki registry` shares: which registry, who is asking, why, and how it is opened.
+
+Used by the modules that add commands to the sub-app. Nothing heavy is imported before a command runs.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tsugiki.errors import RecordsError
+
+if TYPE_CHECKING:
+    from tsugiki.records.open import Records
+    from tsugiki.records.rights import Actor
+
+DEFAULT_FOLDER = "tsugiki-registry"
+TOKEN = "TSUGIKI_TOKEN"  # noqa: S105 - the name of the variable, not what it holds
+
+RegistryFolder = Annotated[
+    Path,
+    typer.Option("--registry", envvar="TSUGIKI_REGISTRY", help="folder of the registry"),
+]
+TokenFile = Annotated[
+    Path | None, typer.Option("--token-file", help=f"file that holds your token; else it is taken from {TOKEN}")
+]
+Reason = Annotated[str, typer.Option("--reason", help="why, for the ledger")]
+
+
+def opened(folder: Path) -> Records:
+    """The registry in `folder`. Raises RecordsError when there is none."""
+    from tsugiki.records.open import open_registry
+
+    return open_registry(folder)
+
+
+def acting(records: Records, token_file: Path | None) -> Actor:
+    """Who holds the token that was given. Raises RecordsError without one, or with one that is not good here."""
+    from tsugiki.records.tokens import actor_of
+
+    return actor_of(records.database, _token(token_file))
+
+
+def _token(file: Path | None) -> str:
+    if file is not None:
+        try:
+            return file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not a text"
+            raise RecordsError(
+                f"{file} cannot be read: {why}.", fix="Name your token's file with --token-file."
+            ) from None
+    if not os.environ.get(TOKEN):
+        raise RecordsError(
+            "This command changes the registry and needs to know who you are.",
+            fix=f"Put your token into {TOKEN}, or name its file with --token-file.",
+        )
+    return os.environ[TOKEN]

@@ -1,0 +1,76 @@
+"""Rows of evidence packs: what is attached to a version, which files belong to it, and what of them was erased.
+
+Called by the verbs of `work/` that attach, archive, back up, collect and erase. Plain values in and out; the rows
+themselves are written by `ledger.append`, with the event that attaches a pack.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from tsugiki.records import times
+from tsugiki.records.schema import blobs, erasures, pack_files, packs, version_files
+from tsugiki.records.store import Blob
+
+
+@dataclass(frozen=True)
+class PackRow:
+    """One pack as it was attached: `body` is its manifest's canonical JSON, `version` the seq of its version."""
+
+    seq: int
+    version: int
+    kind: str
+    digest: str
+    at: str
+    body: bytes
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        return json.loads(self.body)
+
+
+def packs_of(connection: Connection, version: int | None = None) -> list[PackRow]:
+    """The packs of the version with that seq, or of all versions, oldest first."""
+    query = select(packs).order_by(packs.c.seq)
+    if version is not None:
+        query = query.where(packs.c.version == version)
+    return [
+        PackRow(row.seq, row.version, row.kind, row.digest, row.at, bytes(row.body))
+        for row in connection.execute(query)
+    ]
+
+
+def files_of(connection: Connection, pack: int) -> dict[str, str]:
+    """Path to digest of the files that were stored with the pack, also of those that were erased since."""
+    query = select(pack_files.c.path, pack_files.c.digest).where(pack_files.c.seq == pack).order_by(pack_files.c.path)
+    return {row.path: row.digest for row in connection.execute(query)}
+
+
+def erased(connection: Connection) -> frozenset[str]:
+    """Digests of everything that was erased: those files must not come back."""
+    return frozenset(connection.scalars(select(erasures.c.digest)))
+
+
+def referenced(connection: Connection) -> dict[str, int]:
+    """Digest and bytes of every file that a version or a pack names and that was not erased."""
+    found: dict[str, int] = {}
+    for table in (version_files, pack_files):
+        query = select(blobs.c.digest, blobs.c.bytes).join(table, table.c.digest == blobs.c.digest)
+        found |= {row.digest: row.bytes for row in connection.execute(query)}
+    gone = erased(connection)
+    return {digest: size for digest, size in found.items() if digest not in gone}
+
+
+def record_blobs(connection: Connection, stored: Iterable[Blob]) -> None:
+    """Rows for stored files that have none yet; in the transaction of the event that refers to them."""
+    known = set(connection.scalars(select(blobs.c.digest)))
+    new = {blob.digest: blob.bytes for blob in stored if blob.digest not in known}
+    if new:
+        at = times.now()
+        rows = [{"digest": digest, "bytes": size, "added_at": at} for digest, size in new.items()]
+        connection.execute(insert(blobs), rows)

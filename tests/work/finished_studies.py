@@ -1,0 +1,58 @@
+"""Finished studies with adapter folders, at once: what evidence packs are made from in the tests."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tests.work.fakes import FakeTrials, make_study, write_data
+from tsugiki.fingerprint import digest_file
+from tsugiki.work.prepare import DataSpec
+from tsugiki.work.spec import TrialSpec
+from tsugiki.work.study import run_study
+
+PERSON = "mori@kobe.example"  # personal data in one training row
+WORD = "クランク軸受"  # in every prompt
+
+
+class Trains(FakeTrials):
+    """Also leaves an adapter folder, whose bytes tell the trials apart."""
+
+    def _train(self, spec: TrialSpec, folder: Path) -> dict[str, Any]:
+        place = folder / "adapters" / spec.id
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "adapter_model.safetensors").write_bytes(spec.id.encode() * 9)
+        (place / "adapter_config.json").write_text('{"r": 4}\n')
+        (place / "tsugiki.json").write_text(f'{{"trial": "{spec.id}"}}\n')
+        return super()._train(spec, folder)
+
+
+def write_rows(path: Path, rows: int = 120) -> Path:
+    """With Japanese prompts, a contradiction, personal data, a column of slices and a column of parts."""
+    lines = list(csv.reader(io.StringIO(write_data(path, rows=rows).read_text(encoding="utf-8"), newline="")))
+    parts = ["train", "train", "test", "dev", "shift"]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*lines[0], "line", "part"])
+        for number, (prompt, label) in enumerate(lines[1:]):
+            said = f"{PERSON} " if number == 0 else ""
+            writer.writerow([f"{said}{WORD}{number} {prompt}", label, f"line {number % 2}", parts[number % 5]])
+        writer.writerow([f"{WORD}1 {lines[2][0]}", "P" if lines[2][1] != "P" else "V", "line 1", "train"])
+    return path
+
+
+def finish_study(folder: Path, trials: FakeTrials | None = None, **design: Any) -> Path:
+    """A study of 121 rows with shifted rows and slices; returns its folder."""
+    path = write_rows(folder.parent / f"{folder.name}.csv")
+    knobs = {"methods": ("lora", "full"), "seeds": 2, "curve_sizes": 1, "tries": 1, **design}
+    wanted = replace(make_study(path, **knobs), data=DataSpec(path, split_column="part", slice_columns=("line",)))
+    run_study(wanted, folder, lambda event: None, run_trial=trials or Trains())
+    return folder
+
+
+def adapter_files(folder: Path, trial: str = "lora-s0") -> dict[str, str]:
+    """Path to digest of what a trial trained."""
+    return {path.name: digest_file(path) for path in (folder / "adapters" / trial).iterdir()}
