@@ -25,7 +25,6 @@ from tsugiki.work.gates import Judged, Shown, judge, verdict_of
 from tsugiki.work.policy import Policy, Stage
 
 WITHDRAWN = "version.withdrawn"
-LONGEST_REASON = 2000
 
 
 @dataclass(frozen=True)
@@ -123,17 +122,6 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     if then["policy"] != now["policy"]:
         found.append(f"the policy was {then['policy'][:19]}… and is {now['policy'][:19]}…")
     return found
-
-
-def said(reason: str) -> str:
-    """The reason without blanks around it. Raises RecordsError where nothing is said, or a whole book."""
-    stripped = reason.strip()
-    if not stripped or len(stripped) > LONGEST_REASON:
-        raise RecordsError(
-            "The reason is empty." if not stripped else f"The reason has {len(stripped)} characters.",
-            fix=f"Say why with --reason, in 1 to {LONGEST_REASON} characters; the ledger keeps it.",
-        )
-    return stripped
 
 
 def verify_files(records: Records, connection: Connection, version: Version) -> None:

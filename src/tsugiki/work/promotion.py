@@ -26,11 +26,11 @@ from tsugiki.work.lifecycle import (
     gates_of,
     refuse_unless_passed,
     refuse_withdrawn,
-    said,
     subject_of,
     verify_files,
 )
 from tsugiki.work.policy import Policy, policy_in_force
+from tsugiki.work.reason import said
 from tsugiki.work.requests import ALIVE, Standing, standing
 
 PROMOTED = "alias.promoted"

@@ -19,7 +19,8 @@ from tsugiki.records.open import Records
 from tsugiki.records.rights import Actor, require
 from tsugiki.records.schema import alias_moves, events
 from tsugiki.records.versions import Version, split_reference, version_at
-from tsugiki.work.lifecycle import is_withdrawn, said, verify_files
+from tsugiki.work.lifecycle import is_withdrawn, verify_files
+from tsugiki.work.reason import said
 
 ROLLED_BACK, STOPPED = "alias.rolled_back", "alias.stopped"
 
