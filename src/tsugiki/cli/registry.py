@@ -14,7 +14,16 @@ import typer
 
 from tsugiki.cli.data import AsJson
 from tsugiki.cli.registry_ledger import show_then
-from tsugiki.cli.registry_options import DEFAULT_FOLDER, Reason, RegistryFolder, TokenFile, acting, opened
+from tsugiki.cli.registry_options import (
+    DEFAULT_FOLDER,
+    Reason,
+    RegistryFolder,
+    SaveToken,
+    TokenFile,
+    acting,
+    opened,
+    token_place,
+)
 from tsugiki.cli.studies import print_json, print_line
 
 app = typer.Typer(
@@ -27,6 +36,7 @@ app = typer.Typer(
 @app.command()
 def init(
     admin: Annotated[str, typer.Option(help="name of the first person, who may add the others")],
+    save_token: SaveToken = None,
     registry: RegistryFolder = Path(DEFAULT_FOLDER),
     database: Annotated[
         str, typer.Option(help="sqlite:///FILE (counted from the registry's folder) or postgresql://…")
@@ -37,12 +47,14 @@ def init(
     """Make a registry. Prints the first admin's token, this once."""
     from tsugiki.work.founding import found_registry
 
+    place = token_place(save_token)
     records, token = found_registry(registry, admin=admin, database=database, store=store)
+    shown = place(token)
     if as_json:
-        print_json({"registry": str(records.folder), "id": records.settings.id, "admin": admin, "token": token})
+        print_json({"registry": str(records.folder), "id": records.settings.id, "admin": admin, "token": shown})
         return
     print_line(f"registry {records.settings.id} in {records.folder}")
-    print_line(f"token of {admin}, shown this once: {token}")
+    print_line(f"token of {admin}, shown this once: {shown}" if shown else f"token of {admin} in {save_token}")
 
 
 @app.command()

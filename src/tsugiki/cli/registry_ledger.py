@@ -209,16 +209,25 @@ def show_then(records: Records, reference: str, at: str, *, as_json: bool) -> No
 
 
 def _change(event: Event) -> str:
-    """From what to what, in the words of the event."""
-    before, after = _short(event.before), _short(event.after)
-    return f"{before} → {after}" if before != after else after
+    """From what to what, in the words of the event; of a decision only what it is about."""
+    before, after = _short(event.kind, event.before), _short(event.kind, event.after)
+    return after if before == NOTHING else f"{before} → {after}"
 
 
-def _short(value: Any) -> str:
-    if not isinstance(value, dict):
+# What a reader wants to see of an event, by the first word of its kind.
+_SHOWN = {
+    "alias": "version",
+    "approval": "stage",
+    "evidence": "digest",
+    "person": "role",
+    "policy": "digest",
+    "token": "token",
+    "version": "digest",
+}
+
+
+def _short(kind: str, value: Any) -> str:
+    found = value.get(_SHOWN.get(kind.partition(".")[0], "")) if isinstance(value, dict) else None
+    if not isinstance(found, str):
         return NOTHING
-    for name in ("version", "role", "state", "stage", "token", "reevaluate_by", "digest"):
-        found = value.get(name)
-        if isinstance(found, str):
-            return found[:19] + "…" if found.startswith("sha256:") else found
-    return NOTHING
+    return f"{found[:19]}…" if found.startswith("sha256:") else found

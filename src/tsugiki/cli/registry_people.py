@@ -14,7 +14,16 @@ import typer
 
 from tsugiki.cli.data import AsJson
 from tsugiki.cli.lines import facts, table, when
-from tsugiki.cli.registry_options import DEFAULT_FOLDER, Reason, RegistryFolder, TokenFile, acting, opened
+from tsugiki.cli.registry_options import (
+    DEFAULT_FOLDER,
+    Reason,
+    RegistryFolder,
+    SaveToken,
+    TokenFile,
+    acting,
+    opened,
+    token_place,
+)
 from tsugiki.cli.studies import print_json
 
 people = typer.Typer(name="people", help="Who is in the registry, and as what.", no_args_is_help=True)
@@ -33,6 +42,7 @@ def people_add(
     role: Role,
     reason: Reason,
     days: Days = 90,
+    save_token: SaveToken = None,
     registry: RegistryFolder = HERE,
     token_file: TokenFile = None,
     as_json: AsJson = False,
@@ -41,11 +51,15 @@ def people_add(
     from tsugiki.work import staff
 
     records = opened(registry)
-    made, text = staff.add_person(records, name, role, days=days, actor=acting(records, token_file), reason=reason)
+    actor, place = acting(records, token_file), token_place(save_token)
+    made, text = staff.add_person(records, name, role, days=days, actor=actor, reason=reason)
+    shown = place(text)
     if as_json:
-        print_json({"name": made.name, "role": made.role, "token": text})
+        print_json({"name": made.name, "role": made.role, "token": shown})
         return
-    facts([("person", made.name), ("role", made.role), ("token, shown this once", text)])
+    facts(
+        [("person", made.name), ("role", made.role), ("token, shown this once", shown), ("token saved to", save_token)]
+    )
 
 
 @people.command("list")
@@ -66,6 +80,7 @@ def people_role(
     name: Name,
     role: Annotated[str, typer.Argument(help=ROLES, show_default=False)],
     reason: Reason,
+    save_token: SaveToken = None,
     registry: RegistryFolder = HERE,
     token_file: TokenFile = None,
     as_json: AsJson = False,
@@ -74,11 +89,15 @@ def people_role(
     from tsugiki.work import staff
 
     records = opened(registry)
-    made, text = staff.change_role(records, name, role, actor=acting(records, token_file), reason=reason)
+    actor, place = acting(records, token_file), token_place(save_token)
+    made, text = staff.change_role(records, name, role, actor=actor, reason=reason)
+    shown = place(text)
     if as_json:
-        print_json({"name": made.name, "role": made.role, "token": text})
+        print_json({"name": made.name, "role": made.role, "token": shown})
         return
-    facts([("person", made.name), ("role", made.role), ("token, shown this once", text)])
+    facts(
+        [("person", made.name), ("role", made.role), ("token, shown this once", shown), ("token saved to", save_token)]
+    )
 
 
 @people.command("remove")
@@ -108,6 +127,7 @@ def token_create(
     scope: Annotated[
         str | None, typer.Option(help="read, write, decide, admin, with commas; all of the role if left out")
     ] = None,
+    save_token: SaveToken = None,
     registry: RegistryFolder = HERE,
     token_file: TokenFile = None,
     as_json: AsJson = False,
@@ -117,11 +137,11 @@ def token_create(
 
     records = opened(registry)
     scopes = None if scope is None else [part.strip() for part in scope.split(",") if part.strip()]
-    made, text = staff.create_token(
-        records, name, scopes=scopes, days=days, actor=acting(records, token_file), reason=reason
-    )
+    actor, place = acting(records, token_file), token_place(save_token)
+    made, text = staff.create_token(records, name, scopes=scopes, days=days, actor=actor, reason=reason)
+    shown = place(text)
     if as_json:
-        print_json({**asdict(made), "token": text})
+        print_json({**asdict(made), "token": shown})
         return
     facts(
         [
@@ -129,7 +149,8 @@ def token_create(
             ("scope", made.scopes),
             ("expires", when(made.expires_at)),
             ("id", made.id),
-            ("token, shown this once", text),
+            ("token, shown this once", shown),
+            ("token saved to", save_token),
         ]
     )
 
