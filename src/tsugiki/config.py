@@ -32,7 +32,7 @@ LARGEST_RANK = 1024
 
 
 class Knobs(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 K = TypeVar("K", bound=Knobs)

@@ -29,7 +29,9 @@ class Trains(FakeTrials):
         place.mkdir(parents=True, exist_ok=True)
         write_tensors(place / "adapter_model.safetensors", peft_tensors(), seed=crc32(spec.id.encode()))
         (place / "adapter_config.json").write_text(json.dumps(peft_config()))
-        return super()._train(spec, folder)
+        found = super()._train(spec, folder)
+        right = [float(one["expected"] == one["predicted"]) for one in found["predictions"]]
+        return {**found, "scores": {"exact_match": right}}
 
 
 def write_rows(path: Path, rows: int = 120) -> Path:

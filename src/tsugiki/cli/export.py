@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -93,18 +93,7 @@ def export(
     if as_json:
         print_json(found)
         return
-    print_line(f"{found['out']}: {adapter} for {to}")
-    if merged := found.get("merged"):
-        print_line(
-            f"{merged['recovery']:.3f} recovered; same next token at {merged['same_next_token']:.1%} of "
-            f"{merged['positions']} positions, logits off by {merged['largest_logit_difference']:.2g} at most"
-        )
-        for warning in merged["warnings"]:
-            print_line(warning)
-    if "forced" in found:
-        print_line(f"Forced: {found['forced']}")
-    if "served_name" in found:
-        print_line(f"Served as {found['served_name']}; start it with start-{to}.sh, and read NOTES.md first.")
+    _tell(found, adapter)
 
 
 def check_command(
@@ -145,3 +134,20 @@ def check_command(
         print_line(f"{report.adapter}: {report.outcome}")
     if report.outcome != "pass":
         raise typer.Exit(UNDECIDABLE if report.outcome == "undecidable" else 1)
+
+
+def _tell(found: dict[str, Any], adapter: str) -> None:
+    print_line(f"{found['out']}: {adapter} for {found['form']}")
+    if merged := found.get("merged"):
+        print_line(
+            f"{merged['recovery']:.3f} recovered; same next token at {merged['same_next_token']:.1%} of "
+            f"{merged['positions']} positions, logits off by {merged['largest_logit_difference']:.2g} at most"
+        )
+        for warning in merged["warnings"]:
+            print_line(warning)
+    if "forced" in found:
+        print_line(f"Forced: {found['forced']}")
+    if "served_name" in found:
+        print_line(
+            f"Served as {found['served_name']}; start it with start-{found['form']}.sh, and read NOTES.md first."
+        )

@@ -24,6 +24,7 @@ from tsugiki.cli.portfolio import portfolio
 from tsugiki.cli.registry import app as registry
 from tsugiki.cli.registry_backup import backup, gc, restore
 from tsugiki.cli.registry_evidence import attach_evidence, evidence, export_evidence, verify_archive
+from tsugiki.cli.registry_mlflow import app as mlflow
 from tsugiki.cli.registry_retention import app as retention
 from tsugiki.cli.slides import slides
 from tsugiki.cli.studies import demo, estimate, lessons, poc, scorecard
@@ -69,6 +70,7 @@ for command in (attach_evidence, evidence, export_evidence, verify_archive, back
     registry.command()(command)
 registry.add_typer(retention)
 registry.command("check")(check_command)
+registry.add_typer(mlflow)
 app.add_typer(registry)
 
 

@@ -6,6 +6,7 @@ which `main` puts together. Imports nothing heavy: `registry list` has to answer
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -104,9 +105,12 @@ def list_(
     if as_json:
         print_json(found)
         return
-    for one in found:
-        line = f"{one['model']}@{one['number']}  {one['digest'][7:19]}  {one['created_at'][:16]}Z  {one['creator']}"
-        print_line(f"{line}  {','.join(one['aliases'])}".rstrip())
+    sys.stdout.write("".join(map(_line, found)))  # one write: there may be tens of thousands
+
+
+def _line(one: dict[str, Any]) -> str:
+    name, digest, aliases = f"{one['model']}@{one['number']}", one["digest"][7:19], ",".join(one["aliases"])
+    return f"{name}  {digest}  {one['created_at'][:16]}Z  {one['creator']}  {aliases}".rstrip() + "\n"
 
 
 @app.command()

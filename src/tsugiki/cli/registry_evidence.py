@@ -40,6 +40,8 @@ def attach_evidence(
     with records.database.reading() as connection:
         found = find_version(connection, version)
     attached = attach_study(records, found, study, texts=texts, actor=actor, reason=reason)
+    if (problem := mirror_quietly(records)) is not None:
+        complain(problem)
     if as_json:
         about = {"event": attached.event.seq, "digest": attached.digest, "manifest": attached.manifest}
         print_json({"version": found.label, **about, "texts": attached.texts, "erased": attached.erased})

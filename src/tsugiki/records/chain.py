@@ -86,8 +86,10 @@ class Chain:
             if held is not None:
                 yield held
             self.events, link, at, held = position, hash, facts["at"], facts
-            self._check_signed(position, hash, at)
-            self._check_known(position, hash)
+            if self._signed.seq <= position:
+                self._check_signed(position, hash, at)
+            if self._next_known is not None:
+                self._check_known(position, hash)
         self._check_end()
         if held is not None:
             yield held
@@ -149,10 +151,8 @@ class Chain:
         return facts["previous"] == hash
 
     def _check_signed(self, position: int, hash: str, at: str) -> None:
-        if self._signed.seq != position:
-            if self._signed.seq < position:
-                raise TamperedError("checkpoints", int(self._signed.seq), "there is no such event")
-            return
+        if self._signed.seq < position:
+            raise TamperedError("checkpoints", int(self._signed.seq), "there is no such event")
         _, body, signature = self._signed.row
         body = as_bytes(body, "checkpoints", position)
         if not isinstance(signature, str):

@@ -79,7 +79,7 @@ def shape_problem(facts: Any) -> str | None:
         if type(facts[name]) not in kinds:
             return f"its {name} has the wrong type"
     actor = facts["actor"]
-    if actor.keys() != _ACTOR_FIELDS or not all(isinstance(text, str) for text in actor.values()):
+    if actor.keys() != _ACTOR_FIELDS or {type(text) for text in actor.values()} != {str}:
         return f"its actor must hold {', '.join(ACTOR_FIELDS)} as text"
     for name, several in facts["rows"].items():
         if name not in PROJECTIONS or not isinstance(several, list) or not all(type(row) is dict for row in several):

@@ -126,6 +126,8 @@ def append(connection: Connection, event: NewEvent, rows: Rows | None = None) ->
     }  # fmt: skip
     body = canonical.canonical_bytes(facts)
     check_shape(facts)
+    if "\0" in f"{event.kind}{event.object}{event.actor.name}":
+        raise ValueError("a kind, an object or a name holds NUL, which PostgreSQL cannot store")
     digest = digest_bytes(body)
     connection.execute(
         insert(events).values(
