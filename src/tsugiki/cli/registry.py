@@ -6,13 +6,24 @@ which `main` puts together. Imports nothing heavy: `registry list` has to answer
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tsugiki.cli.data import AsJson
-from tsugiki.cli.registry_options import DEFAULT_FOLDER, Reason, RegistryFolder, TokenFile, acting, opened
+from tsugiki.cli.registry_ledger import show_then
+from tsugiki.cli.registry_options import (
+    DEFAULT_FOLDER,
+    Reason,
+    RegistryFolder,
+    SaveToken,
+    TokenFile,
+    acting,
+    opened,
+    token_place,
+)
 from tsugiki.cli.studies import print_json, print_line
 
 app = typer.Typer(
@@ -25,6 +36,7 @@ app = typer.Typer(
 @app.command()
 def init(
     admin: Annotated[str, typer.Option(help="name of the first person, who may add the others")],
+    save_token: SaveToken = None,
     registry: RegistryFolder = Path(DEFAULT_FOLDER),
     database: Annotated[
         str, typer.Option(help="sqlite:///FILE (counted from the registry's folder) or postgresql://…")
@@ -35,12 +47,14 @@ def init(
     """Make a registry. Prints the first admin's token, this once."""
     from tsugiki.work.founding import found_registry
 
+    place = token_place(save_token)
     records, token = found_registry(registry, admin=admin, database=database, store=store)
+    shown = place(token)
     if as_json:
-        print_json({"registry": str(records.folder), "id": records.settings.id, "admin": admin, "token": token})
+        print_json({"registry": str(records.folder), "id": records.settings.id, "admin": admin, "token": shown})
         return
     print_line(f"registry {records.settings.id} in {records.folder}")
-    print_line(f"token of {admin}, shown this once: {token}")
+    print_line(f"token of {admin}, shown this once: {shown}" if shown else f"token of {admin} in {save_token}")
 
 
 @app.command()
@@ -91,9 +105,12 @@ def list_(
     if as_json:
         print_json(found)
         return
-    for one in found:
-        line = f"{one['model']}@{one['number']}  {one['digest'][7:19]}  {one['created_at'][:16]}Z  {one['creator']}"
-        print_line(f"{line}  {','.join(one['aliases'])}".rstrip())
+    sys.stdout.write("".join(map(_line, found)))  # one write: there may be tens of thousands
+
+
+def _line(one: dict[str, Any]) -> str:
+    name, digest, aliases = f"{one['model']}@{one['number']}", one["digest"][7:19], ",".join(one["aliases"])
+    return f"{name}  {digest}  {one['created_at'][:16]}Z  {one['creator']}  {aliases}".rstrip() + "\n"
 
 
 @app.command()
@@ -102,10 +119,14 @@ def show(
         str, typer.Argument(help="NAME@3, NAME@production, or the start of a digest", show_default=False)
     ],
     verify: Annotated[bool, typer.Option("--verify", help="read every file and compare it")] = False,
+    at: Annotated[str | None, typer.Option(help='what an alias meant then, such as "2026-11-02 14:05"')] = None,
     registry: RegistryFolder = Path(DEFAULT_FOLDER),
     as_json: AsJson = False,
 ) -> None:
     """Everything about one version: what it is, what it was made from, its evidence, who decided what."""
+    if at is not None:
+        show_then(opened(registry), version, at, as_json=as_json)
+        return
     from tsugiki.work.catalogue import show_version
 
     found = show_version(opened(registry), version, verify=verify)

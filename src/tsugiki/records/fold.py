@@ -10,13 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sqlalchemy import LargeBinary
+
 from tsugiki.fingerprint import digest_bytes
 from tsugiki.records.chain import END, Read, Row, Stream, TamperedError
+from tsugiki.records.event_body import PROJECTIONS
 from tsugiki.records.keys import PublicKey
-from tsugiki.records.ledger import PROJECTIONS, recorded
 from tsugiki.records.schema import metadata
 
 COLUMNS = {name: tuple(metadata.tables[name].columns.keys()) for name in (*PROJECTIONS, "people", "tokens")}
+BINARY = {
+    name: [column.name for column in metadata.tables[name].columns if isinstance(column.type, LargeBinary)]
+    for name in PROJECTIONS
+}
 
 
 class Fold:
@@ -72,10 +78,15 @@ class Fold:
             raise TamperedError(name, seq, f"it is missing: event {seq} names {_told(wanted[0])}")
 
     def _recorded(self, name: str, row: Row) -> dict[str, Any]:
+        """What `event_body.recorded` makes of a row, for a million rows."""
         values = dict(zip(COLUMNS[name], row, strict=True))
         if name == "versions":
             self._check_version(values)
-        return recorded(values)
+        del values["seq"]
+        for column in BINARY[name]:
+            if isinstance(values[column], bytes):
+                values[column] = digest_bytes(values[column])
+        return values
 
     def _check_version(self, row: Mapping[str, Any]) -> None:
         seq, body, digest, signature = row["seq"], row["body"], row["digest"], row["signature"]

@@ -65,10 +65,8 @@ RIGHTS: Mapping[str, Right] = {
     "tokens": _ADMINISTER,
     "add": _OPERATE,
     "attach": _OPERATE,
-    "check": _OPERATE,
     "request": _OPERATE,
     "promote": _OPERATE,
-    "export": _OPERATE,
     "rollback": _HALT,
     "stop": Right(("operator", "approver", "admin"), "write"),
     "review": _DECIDE,
@@ -84,7 +82,6 @@ RIGHTS: Mapping[str, Right] = {
     "backup": _ADMINISTER,
     "gc": _ADMINISTER,
     "retention": _ADMINISTER,
-    "mirror": _ADMINISTER,
 }
 
 
