@@ -1,8 +1,8 @@
 """How fast the ledger is: sixteen writers at once, and every question to a ledger with a million events.
 
-`python -m benchmarks.ledger` writes benchmarks/results/ledger.json and exits 1 when an aim is missed: no event lost, 300
-events a second on SQLite with synchronous=FULL, history and time travel below 50 ms, 50,000 verified events a second in
-memory that does not grow with the ledger. `--writers-events 800 --events 20000` is a quick look.
+`python -m benchmarks.ledger` writes benchmarks/results/ledger.json and exits 1 when an aim is missed: no event lost,
+300 events a second on SQLite with synchronous=FULL, history and time travel below 50 ms, 50,000 verified events a
+second in memory that does not grow with the ledger. `--writers-events 800 --events 20000` is a quick look.
 """
 
 from __future__ import annotations
