@@ -113,7 +113,7 @@ def test_a_ledger_that_was_cut_off_or_exchanged_is_not_anchored_again(
 def test_a_line_that_was_cut_off_while_it_was_written_stops_the_next(sqlite_records: Records, anchored: Path) -> None:
     anchored.write_bytes(anchored.read_bytes()[:-20])
     note(sqlite_records)
-    with pytest.raises(RecordsError, match=r"The last line of .* is not whole\."):
+    with pytest.raises(RecordsError, match=r"The last line of .* is not whole: .* Remove what follows"):
         anchor_to_file(anchored, newest(sqlite_records), sqlite_records.database.home.public)
 
 

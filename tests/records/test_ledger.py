@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -171,6 +172,14 @@ def test_events_are_appended_by_writers_only(records: Records, person: Person) -
         pytest.raises(RuntimeError, match=r"inside Database.writing\(\) only"),
     ):
         append(connection, NewEvent(person, "noted", "x"))
+
+
+def test_half_an_append_is_not_committed_when_its_error_is_swallowed(records: Records, person: Person) -> None:
+    before = counts(records)
+    refused = pytest.raises((RuntimeError, DBAPIError))  # on PostgreSQL the transaction is dead already
+    with refused, records.database.writing() as connection, suppress(IntegrityError):
+        append(connection, NewEvent(person, "alias.moved", "qa@production"), moved("production", 77))
+    assert counts(records) == before
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)

@@ -11,12 +11,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from tsugiki.errors import RecordsError
 from tsugiki.records import ledger, pending, times
 from tsugiki.records.ledger import Acting, Event, NewEvent, Rows
 from tsugiki.records.schema import alias_moves, versions
+
+_MOVES = select(alias_moves.c.seq, alias_moves.c.at, alias_moves.c.version).where(
+    alias_moves.c.model == bindparam("model"), alias_moves.c.alias == bindparam("alias")
+)
+_NOW = _MOVES.order_by(alias_moves.c.seq.desc()).limit(1)
+# Times never go back in the ledger, so the order by time is the order by seq, and the index by time serves.
+_AT = _MOVES.where(alias_moves.c.at <= bindparam("moment")).order_by(alias_moves.c.at.desc(), alias_moves.c.seq.desc())
+_AT = _AT.limit(1)
+_VERSION = select(versions.c.number, versions.c.digest).where(
+    versions.c.seq == bindparam("version"), versions.c.model == bindparam("model")
+)
 
 
 @dataclass(frozen=True)
@@ -52,13 +63,8 @@ def alias_at(connection: Connection, model: str, alias: str, at: str | datetime 
     if waiting is not None:
         seq, since = waiting
         return _state(connection, model, alias, seq, since, None)
-    moves = alias_moves.c
-    query = select(moves.seq, moves.at, moves.version).where(moves.model == model, moves.alias == alias).limit(1)
-    if when is None:
-        query = query.order_by(moves.seq.desc())
-    else:  # times never go back in the ledger, so the order by time is the order by seq, and the index by time serves
-        query = query.where(moves.at <= when).order_by(moves.at.desc(), moves.seq.desc())
-    row = connection.execute(query).first()
+    asked = {"model": model, "alias": alias}
+    row = connection.execute(*((_NOW, asked) if when is None else (_AT, {**asked, "moment": when}))).first()
     if row is None:
         return AliasState(model, alias)
     return _state(connection, model, alias, row.version, row.at, row.seq)
@@ -102,9 +108,7 @@ def _state(
 ) -> AliasState:
     if version is None:
         return AliasState(model, alias, since=since, seq=seq)
-    row = connection.execute(
-        select(versions.c.number, versions.c.digest).where(versions.c.seq == version, versions.c.model == model)
-    ).first()
+    row = connection.execute(_VERSION, {"version": version, "model": model}).first()
     if row is None:
         raise RecordsError(f"{model} has no version with the seq {version}.", fix="Run: tsugiki registry verify")
     return AliasState(model, alias, version, row.number, row.digest, since, seq)

@@ -123,7 +123,10 @@ def _last_line(file: BinaryIO, path: Path) -> bytes:
     if not tail:
         return b""
     if not tail.endswith(b"\n"):
-        raise _broken(f"The last line of {path} is not whole")
+        raise RecordsError(
+            f"The last line of {path} is not whole: the program that wrote it was ended.",
+            fix="Remove what follows the last whole line, then anchor again.",
+        )
     return tail.removesuffix(b"\n").rpartition(b"\n")[2]
 
 

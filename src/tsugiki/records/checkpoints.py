@@ -18,6 +18,8 @@ from tsugiki.records.keys import PublicKey, SigningKey
 from tsugiki.records.schema import checkpoints
 
 FIELDS = ("registry", "seq", "hash", "at", "key", "previous")
+_NEWEST = select(checkpoints.c.body, checkpoints.c.signature).order_by(checkpoints.c.seq.desc()).limit(1)
+_INSERT = insert(checkpoints)
 
 
 @dataclass(frozen=True)
@@ -66,15 +68,13 @@ def write_checkpoint(
     }  # fmt: skip
     body = canonical.canonical_bytes(facts)
     signed = Checkpoint(**facts, signature=key.sign(body))
-    connection.execute(insert(checkpoints).values(seq=seq, body=body, signature=signed.signature))
+    connection.execute(_INSERT, {"seq": seq, "body": body, "signature": signed.signature})
     return signed
 
 
 def newest_checkpoint(connection: Connection) -> Checkpoint | None:
     """The newest one as it is stored; whether it is true is for `verify` to say. Raises ValueError at a broken one."""
-    row = connection.execute(
-        select(checkpoints.c.body, checkpoints.c.signature).order_by(checkpoints.c.seq.desc()).limit(1)
-    ).first()
+    row = connection.execute(_NEWEST).first()
     return read_checkpoint(bytes(row.body), row.signature) if row else None
 
 

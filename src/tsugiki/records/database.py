@@ -26,7 +26,7 @@ from tsugiki.errors import RecordsError
 from tsugiki.fingerprint import digest_bytes
 from tsugiki.records import checkpoints, ledger, pending
 from tsugiki.records.keys import PRIVATE, SigningKey, load_key
-from tsugiki.records.ledger import HOME, WRITING, Home
+from tsugiki.records.ledger import HOME, WRITING, Home, Turn
 
 LOCK = "registry.lock"
 PATIENCE_MS = 30_000  # how long a writer waits for another program that holds the SQLite file
@@ -82,8 +82,9 @@ class Database:
 
     @contextmanager
     def _alone(self) -> Iterator[Connection]:
+        turn = Turn()
         with self.engine.connect() as plain:
-            connection = plain.execution_options(**{WRITING: True})
+            connection = plain.execution_options(**{WRITING: turn})
             if connection.dialect.name == "postgresql":
                 # A snapshot would be taken while waiting for the lock, and would not hold what others wrote meanwhile.
                 connection = connection.execution_options(isolation_level="READ COMMITTED")
@@ -91,6 +92,8 @@ class Database:
                 if connection.dialect.name == "postgresql":
                     connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (self._lock_number,))
                 yield connection
+                if turn.half_written:
+                    raise RuntimeError("an event could not be appended, and the error was not passed on")
 
     @cached_property
     def key(self) -> SigningKey:

@@ -15,7 +15,7 @@ from importlib import metadata as packages
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, LargeBinary, Table, insert, select
+from sqlalchemy import Connection, LargeBinary, Table, bindparam, insert, select
 
 from tsugiki.fingerprint import digest_bytes, digest_json
 from tsugiki.records import canonical, times
@@ -25,14 +25,20 @@ from tsugiki.records.keys import PublicKey
 from tsugiki.records.schema import events, metadata
 
 __all__ = [
-    "ACTOR_FIELDS", "HOME", "PROJECTIONS", "WRITING", "Acting", "Event", "Head", "Home", "NewEvent", "Rows", "append",
-    "events_since", "genesis", "head", "history", "home_of", "read_event", "recorded", "tool",
+    "ACTOR_FIELDS", "HOME", "PROJECTIONS", "WRITING", "Acting", "Event", "Head", "Home", "NewEvent", "Rows", "Turn",
+    "append", "events_since", "genesis", "head", "history", "home_of", "read_event", "recorded", "tool",
 ]  # fmt: skip
 
 Rows = Mapping[str, Sequence[Mapping[str, str | int | bytes | None]]]  # by table; `seq` and `at` are filled in
 
 HOME = "tsugiki_home"  # the connection's execution option that holds its Home
-WRITING = "tsugiki_writing"  # set on connections that `Database.writing()` hands out
+WRITING = "tsugiki_writing"  # the one that holds the Turn of a connection that may write
+
+# Made once: building a statement takes longer than running it, and writers wait for each other.
+_HEAD = select(events.c.seq, events.c.hash, events.c.at).order_by(events.c.seq.desc()).limit(1)
+_SINCE = select(events.c.body).where(events.c.seq > bindparam("since")).order_by(events.c.seq)
+_EVENT = insert(events)
+_ROWS = {name: insert(metadata.tables[name]) for name in PROJECTIONS}
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,13 @@ class Home:
     def genesis(self) -> str:
         """What the first event names as its `previous`."""
         return genesis(self.registry, self.public)
+
+
+@dataclass
+class Turn:
+    """A transaction that is alone in writing. An append that failed half-way must not be committed."""
+
+    half_written: bool = False
 
 
 class Acting(Protocol):
@@ -96,9 +109,7 @@ def home_of(connection: Connection) -> Home:
 
 
 def head(connection: Connection) -> Head:
-    row = connection.execute(
-        select(events.c.seq, events.c.hash, events.c.at).order_by(events.c.seq.desc()).limit(1)
-    ).first()
+    row = connection.execute(_HEAD).first()
     return Head(row.seq, row.hash, row.at) if row else Head(0, home_of(connection).genesis, "")
 
 
@@ -109,13 +120,15 @@ def append(connection: Connection, event: NewEvent, rows: Rows | None = None) ->
     hold, RecordsError when the database refuses, and RuntimeError outside `Database.writing()`: all before the caller's
     transaction can commit, so nothing is left behind.
     """
-    if not connection.get_execution_options().get(WRITING):
+    turn: Turn | None = connection.get_execution_options().get(WRITING)
+    if turn is None:
         raise RuntimeError("events are appended inside Database.writing() only")
     before = head(connection)
     seq, at = before.seq + 1, max(before.at, event.at or times.now())
     filled = {
         name: [_filled(metadata.tables[name], row, seq, at) for row in several]
         for name, several in (rows or {}).items()
+        if several
     }
     facts: dict[str, Any] = {
         "seq": seq, "previous": before.hash, "at": at,
@@ -129,21 +142,19 @@ def append(connection: Connection, event: NewEvent, rows: Rows | None = None) ->
     if "\0" in f"{event.kind}{event.object}{event.actor.name}":
         raise ValueError("a kind, an object or a name holds NUL, which PostgreSQL cannot store")
     digest = digest_bytes(body)
-    connection.execute(
-        insert(events).values(
-            seq=seq, hash=digest, at=at, actor=event.actor.name, kind=event.kind, object=event.object, body=body
-        )
-    )
+    written = {"seq": seq, "hash": digest, "at": at, "actor": event.actor.name, "kind": event.kind}
+    turn.half_written = True
+    connection.execute(_EVENT, {**written, "object": event.object, "body": body})
     for name, several in filled.items():
-        connection.execute(insert(metadata.tables[name]), several)
+        connection.execute(_ROWS[name], several)
+    turn.half_written = False
     return Event(**facts, hash=digest)
 
 
 def events_since(connection: Connection, seq: int = 0) -> Iterator[Event]:
     """Events after `seq`, oldest first, streamed. Raises RecordsError at a body that cannot be read."""
-    rows = connection.execution_options(stream_results=True, yield_per=1000).execute(
-        select(events.c.body).where(events.c.seq > seq).order_by(events.c.seq)
-    )
+    options = {"stream_results": True, "yield_per": 1000}
+    rows = connection.execute(_SINCE, {"since": seq}, execution_options=options)
     for (body,) in rows:
         yield read_event(bytes(body))
 
