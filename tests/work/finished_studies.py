@@ -34,7 +34,7 @@ class Trains(FakeTrials):
         return {**found, "scores": {"exact_match": right}}
 
 
-def write_rows(path: Path, rows: int = 120) -> Path:
+def write_rows(path: Path, rows: int = 60) -> Path:
     """With Japanese prompts, a contradiction, personal data, a column of slices and a column of parts."""
     lines = list(csv.reader(io.StringIO(write_data(path, rows=rows).read_text(encoding="utf-8"), newline="")))
     parts = ["train", "train", "test", "dev", "shift"]
@@ -49,7 +49,7 @@ def write_rows(path: Path, rows: int = 120) -> Path:
 
 
 def finish_study(folder: Path, trials: FakeTrials | None = None, **design: Any) -> Path:
-    """A study of 121 rows with shifted rows and slices; returns its folder."""
+    """A study of 61 rows with shifted rows and slices; returns its folder."""
     path = write_rows(folder.parent / f"{folder.name}.csv")
     knobs = {"methods": ("lora", "full"), "seeds": 2, "curve_sizes": 1, "tries": 1, **design}
     wanted = replace(make_study(path, **knobs), data=DataSpec(path, split_column="part", slice_columns=("line",)))

@@ -14,6 +14,7 @@ import typer
 
 from tsugiki.cli.data import AsJson
 from tsugiki.cli.registry_ledger import show_then
+from tsugiki.cli.registry_mlflow import mirrored
 from tsugiki.cli.registry_options import (
     DEFAULT_FOLDER,
     Reason,
@@ -82,6 +83,7 @@ def add(
     facts = Stated(name, data_licence, data_purpose, parent, note, study, trial)
     limits = Limits(folder_bytes=int(largest * 1e9))
     version = add_version(records, adapter, facts, actor=actor, reason=reason, limits=limits)
+    mirrored(records)
     if as_json:
         print_json({"version": version.label, "digest": version.digest, "manifest": version.manifest})
         return

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from tsugiki.cli.data import AsJson, plain
+from tsugiki.cli.registry_mlflow import mirrored
 from tsugiki.cli.registry_options import DEFAULT_FOLDER, Reason, RegistryFolder, TokenFile, acting, opened
 from tsugiki.cli.studies import print_json, print_line
 
@@ -40,8 +41,7 @@ def attach_evidence(
     with records.database.reading() as connection:
         found = find_version(connection, version)
     attached = attach_study(records, found, study, texts=texts, actor=actor, reason=reason)
-    if (problem := mirror_quietly(records)) is not None:
-        complain(problem)
+    mirrored(records)
     if as_json:
         about = {"event": attached.event.seq, "digest": attached.digest, "manifest": attached.manifest}
         print_json({"version": found.label, **about, "texts": attached.texts, "erased": attached.erased})

@@ -13,6 +13,7 @@ import typer
 
 from tsugiki.cli.data import AsJson
 from tsugiki.cli.lines import facts, table, when
+from tsugiki.cli.registry_mlflow import mirrored
 from tsugiki.cli.registry_options import DEFAULT_FOLDER, Reason, RegistryFolder, TokenFile, acting, opened
 from tsugiki.cli.studies import UNDECIDABLE, print_json
 
@@ -164,6 +165,7 @@ def promote(
     records = opened(registry)
     found = promotion.promote(records, version, stage, actor=acting(records, token_file), reason=reason)
     _print_promoted(found, as_json=as_json)
+    mirrored(records)
 
 
 def renew(
@@ -195,6 +197,7 @@ def rollback(
     records = opened(registry)
     moved = work.rollback(records, alias, to=to, actor=acting(records, token_file), reason=reason)
     _print_moved([moved], as_json=as_json)
+    mirrored(records)
 
 
 def stop(
@@ -209,6 +212,7 @@ def stop(
 
     records = opened(registry)
     _print_moved([work.stop(records, alias, actor=acting(records, token_file), reason=reason)], as_json=as_json)
+    mirrored(records)
 
 
 def withdraw(
@@ -223,6 +227,7 @@ def withdraw(
 
     records = opened(registry)
     name, moved = decisions.withdraw(records, version, actor=acting(records, token_file), reason=reason)
+    mirrored(records)
     if as_json:
         print_json({"withdrawn": name, "stopped": [vars(one) for one in moved]})
         return

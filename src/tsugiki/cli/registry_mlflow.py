@@ -5,9 +5,10 @@ Added to the sub-app by `main`. Each command parses, calls one function of `work
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,12 +16,23 @@ from tsugiki.cli.data import AsJson
 from tsugiki.cli.registry_options import DEFAULT_FOLDER, RegistryFolder, TokenFile, acting, opened
 from tsugiki.cli.studies import print_json, print_line
 
+if TYPE_CHECKING:
+    from tsugiki.records.open import Records
+
 HERE = Path(DEFAULT_FOLDER)
 Uri = Annotated[str | None, typer.Option(help="the MLflow server or store; else it is taken from MLFLOW_TRACKING_URI")]
 
 app = typer.Typer(
     name="mlflow", help="Show runs, versions and aliases in MLflow, and take adapters from it.", no_args_is_help=True
 )
+
+
+def mirrored(records: Records) -> None:
+    """After a change: mirror it where MLFLOW_TRACKING_URI is set. A failure is said on stderr and changes nothing."""
+    from tsugiki.work.mlflow_bridge import mirror_quietly
+
+    if (problem := mirror_quietly(records)) is not None:
+        sys.stderr.write(f"tsugiki: {' '.join(problem.split())}\n")
 
 
 @app.command()
@@ -66,6 +78,7 @@ def import_(
     version = mlflow_bridge.import_run(
         records, mlflow_bridge.tracking_uri(uri), run, facts, path=path, actor=actor, reason=reason
     )
+    mirrored(records)
     if as_json:
         print_json({"version": version.label, "digest": version.digest})
         return

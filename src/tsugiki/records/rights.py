@@ -82,6 +82,7 @@ RIGHTS: Mapping[str, Right] = {
     "backup": _ADMINISTER,
     "gc": _ADMINISTER,
     "retention": _ADMINISTER,
+    "mirror": _ADMINISTER,
 }
 
 

@@ -63,7 +63,9 @@ def rebuild(records: Records, reference: str) -> Json:
     lost = [one["path"] for one in pack.manifest["files"] if one["path"] not in contents]
     if lost:
         raise RecordsError(f"{lost[0]} of this evidence was erased.", fix="Attach newer evidence.")
-    stored, again = rebuilt(_without(contents), [content for path, content in contents.items() if path.startswith(TEXTS)])
+    stored, again = rebuilt(
+        _without(contents), [content for path, content in contents.items() if path.startswith(TEXTS)]
+    )
     if stored != again:
         raise RecordsError(
             f"The scorecard of pack {pack.seq} does not come out of its own contents.",

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 URI = "MLFLOW_TRACKING_URI"
 REGISTRY, DIGEST, VERSION, RUN = "tsugiki.registry", "tsugiki.digest", "tsugiki.version", "tsugiki.run"
 MOST = 1000  # entries of one answer
+# After a change nobody wants to wait minutes for a server that is down.
+HURRY = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 NUMBERS = ("dev_loss", "wall_seconds", "trainable_parameters", "trainable_share", "adapter_bytes", "answer_seconds")
 TRAINING = ("seconds", "tokens_per_second", "steps", "best_step", "best_dev_loss")
 
@@ -61,7 +63,7 @@ def tracking_uri(given: str | None = None) -> str:
 def mirror(records: Records, uri: str) -> Mirrored:
     """Bring MLflow up to date. Raises RecordsError where it does not answer; then the command can be repeated."""
     found = Mirrored(uri)
-    with _one_at_a_time(records), _told(uri):
+    with _told(uri), _one_at_a_time(records):
         client = _client(uri)
         for model in _models(records):
             _mirror_model(client, records, model, found)
@@ -72,6 +74,8 @@ def mirror_quietly(records: Records) -> str | None:
     """Mirror where MLFLOW_TRACKING_URI is set; says in one sentence what went wrong, and never raises for MLflow."""
     if not os.environ.get(URI):
         return None
+    for name, value in HURRY.items():
+        os.environ.setdefault(name, value)
     try:
         problems = mirror(records, tracking_uri()).problems
     except RecordsError as error:
