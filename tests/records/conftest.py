@@ -34,12 +34,22 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture
 def empty_postgres(postgres_url: str) -> str:
     """The URL of a schema of its own in the session's server."""
+    return new_schema(postgres_url)
+
+
+@pytest.fixture(scope="module")
+def module_postgres(postgres_url: str) -> str:
+    """The same, once for a file of tests."""
+    return new_schema(postgres_url)
+
+
+def new_schema(url: str) -> str:
     name = f"test_{next(_numbers)}"
-    engine = create_engine(postgres_url.replace("postgresql:", "postgresql+psycopg:"))
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
     with engine.begin() as connection:
         connection.exec_driver_sql(f"CREATE SCHEMA {name}")
     engine.dispose()
-    return f"{postgres_url}&options=-csearch_path%3D{name}"
+    return f"{url}&options=-csearch_path%3D{name}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

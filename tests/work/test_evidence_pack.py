@@ -134,7 +134,7 @@ def test_a_verdict_about_another_method_is_none_about_this_version(folder: Path)
 def test_a_version_that_the_study_did_not_train_is_refused(folder: Path) -> None:
     smaller = next((folder / "adapters").glob("lora-n*-s0")).name  # trained on a part of the rows, for the curve
     changed = {**adapter_files(folder), "adapter_config.json": VERSION}
-    lacking = {path: digest for path, digest in adapter_files(folder).items() if path != "tsugiki.json"}
+    lacking = {path: digest for path, digest in adapter_files(folder).items() if path != "adapter_config.json"}
     for files in (adapter_files(folder, smaller), changed, lacking):
         with pytest.raises(RecordsError, match=r"No final training of the study sha256:.* wrote the files"):
             bound(make_pack(folder), VERSION, files)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from tsugiki.cli.data import AsJson
+from tsugiki.cli.registry_ledger import show_then
 from tsugiki.cli.registry_options import DEFAULT_FOLDER, Reason, RegistryFolder, TokenFile, acting, opened
 from tsugiki.cli.studies import print_json, print_line
 
@@ -102,10 +103,14 @@ def show(
         str, typer.Argument(help="NAME@3, NAME@production, or the start of a digest", show_default=False)
     ],
     verify: Annotated[bool, typer.Option("--verify", help="read every file and compare it")] = False,
+    at: Annotated[str | None, typer.Option(help='what an alias meant then, such as "2026-11-02 14:05"')] = None,
     registry: RegistryFolder = Path(DEFAULT_FOLDER),
     as_json: AsJson = False,
 ) -> None:
     """Everything about one version: what it is, what it was made from, its evidence, who decided what."""
+    if at is not None:
+        show_then(opened(registry), version, at, as_json=as_json)
+        return
     from tsugiki.work.catalogue import show_version
 
     found = show_version(opened(registry), version, verify=verify)

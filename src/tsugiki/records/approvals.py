@@ -1,6 +1,6 @@
 """Requests, and what people decided about them, as rows: read here, written with their events by the lifecycle.
 
-Called by the lifecycle and by whoever lists what is open. A request names exact digests; a decision answers one request.
+Called by the lifecycle and by whoever lists what is open. A request names exact digests; a decision answers one.
 Rows are kept for good, so what a request came to is read from them in the order they came. Decides nothing.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from tsugiki.errors import RecordsError
+from tsugiki.fingerprint import canonical_json
 from tsugiki.records import schema
 
 
@@ -68,6 +69,19 @@ def decisions_on(connection: Connection, request: Request) -> Sequence[Decision]
         Decision(row.seq, row.request, row.verdict, row.actor, row.at, row.expires_at, json.loads(bytes(row.body)))
         for row in connection.execute(rows)
     ]
+
+
+def decision_row(
+    request: Request, verdict: str, *, by: str, expires_at: str | None, body: Mapping[str, Any]
+) -> dict[str, str | int | bytes | None]:
+    """What `append` takes for one decision."""
+    return {
+        "request": request.seq,
+        "verdict": verdict,
+        "actor": by,
+        "expires_at": expires_at,
+        "body": canonical_json(body),
+    }
 
 
 def _request(row: Row[Any]) -> Request:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tsugiki.records import canonical, checkpoints, ledger, times
+from tsugiki.records import canonical, checkpoints, event_body, ledger, times
 from tsugiki.records.checkpoints import Checkpoint
 from tsugiki.records.keys import PublicKey
 
@@ -106,7 +106,7 @@ class Chain:
             facts = canonical.parse(body)
         except ValueError as error:
             raise TamperedError("events", position, f"its body cannot be read: {error}") from None
-        problem = ledger.shape_problem(facts)
+        problem = event_body.shape_problem(facts)
         if problem:
             raise TamperedError("events", position, problem)
         told = (facts["at"], facts["actor"]["name"], facts["kind"], facts["object"])
@@ -120,12 +120,13 @@ class Chain:
 
     def _blame(self, position: int, facts: dict[str, Any], hash: str) -> None:
         """Event `position` does not name the event before it. If what follows confirms it, the one before is wrong."""
+        if position == 1 and facts["seq"] == 1:
+            known = "the registry that the checkpoints name, with this key" if self.registry else "any checkpoint"
+            raise TamperedError("events", 1, f"it is not the first event of {known}")
         if not self._is_confirmed(position, hash):
             raise TamperedError("events", position, f"it does not follow event {position - 1}")
         if facts["seq"] > position:
             raise TamperedError("events", position, f"it is missing; event {facts['seq']} stands in its place")
-        if position == 1:
-            raise TamperedError("events", 1, "it is the first event of another registry, or of one with another key")
         if facts["seq"] < position:
             raise TamperedError("events", position - 1, "it was put in; the events around it belong together")
         raise TamperedError("events", position - 1, f"it is not the event that event {position} followed")

@@ -202,8 +202,8 @@ TOLD = {
     "disk i/o error": ("cannot be read or written (disk I/O error)", "Look at the disk, then run the command again."),
     "no such table": ("holds no registry", "Restore it from a backup with: tsugiki registry restore"),
     "read-only transaction": ("cannot be written to", "Run the command against the server that takes changes."),
-    "connection failed": ("cannot be reached", "Look at the address and the server, then run the command again."),
     "is append-only": ("does not change what was recorded", "Record a new event instead."),
+    "connection": ("cannot be reached", "Look at the address and the server, then run the command again."),
 }
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from tsugiki.fingerprint import digest_bytes
 from tsugiki.records.chain import END, Read, Row, Stream, TamperedError
+from tsugiki.records.event_body import PROJECTIONS, recorded
 from tsugiki.records.keys import PublicKey
-from tsugiki.records.ledger import PROJECTIONS, recorded
 from tsugiki.records.schema import metadata
 
 COLUMNS = {name: tuple(metadata.tables[name].columns.keys()) for name in (*PROJECTIONS, "people", "tokens")}

@@ -2,7 +2,8 @@
 
 Called by every verb that changes a registry, inside `Database.writing()`: `append` writes the event and its rows in
 the caller's transaction, so that both are there or neither. An event's body names its rows, so `verify` can fold the
-events and compare. Never commits, never signs (`database` does, at the end of the transaction).
+events and compare. What reads events (`Event`, `history`) is in files of its own and can be had here. Never commits,
+never signs (`database` does, at the end of the transaction).
 """
 
 from __future__ import annotations
@@ -14,24 +15,22 @@ from importlib import metadata as packages
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, LargeBinary, Table, insert, select, true
+from sqlalchemy import Connection, LargeBinary, Table, insert, select
 
-from tsugiki.errors import RecordsError
 from tsugiki.fingerprint import digest_bytes, digest_json
 from tsugiki.records import canonical, times
+from tsugiki.records.event_body import ACTOR_FIELDS, PROJECTIONS, Event, check_shape, read_event, recorded
+from tsugiki.records.history import history
 from tsugiki.records.keys import PublicKey
-from tsugiki.records.schema import APPEND_ONLY, events, metadata
+from tsugiki.records.schema import events, metadata
+
+__all__ = [
+    "ACTOR_FIELDS", "HOME", "PROJECTIONS", "WRITING", "Acting", "Event", "Head", "Home", "NewEvent", "Rows", "append",
+    "events_since", "genesis", "head", "history", "home_of", "read_event", "recorded", "tool",
+]  # fmt: skip
 
 Rows = Mapping[str, Sequence[Mapping[str, str | int | bytes | None]]]  # by table; `seq` and `at` are filled in
 
-FIELDS = ("seq", "previous", "at", "actor", "kind", "object", "before", "after", "reason", "request", "tool", "rows")
-ACTOR_FIELDS = ("name", "role", "auth")
-PROJECTIONS = tuple(name for name in APPEND_ONLY if name not in ("events", "checkpoints"))
-_FIELDS, _ACTOR_FIELDS = frozenset(FIELDS), frozenset(ACTOR_FIELDS)
-_TEXTS = ("previous", "at", "kind", "object", "reason", "tool")
-_KINDS: dict[str, tuple[type, ...]] = {
-    "seq": (int,), "actor": (dict,), "rows": (dict,), "request": (str, type(None)), **dict.fromkeys(_TEXTS, (str,)),
-}  # fmt: skip
 HOME = "tsugiki_home"  # the connection's execution option that holds its Home
 WRITING = "tsugiki_writing"  # set on connections that `Database.writing()` hands out
 
@@ -77,25 +76,6 @@ class NewEvent:
     reason: str = ""
     request: str | None = None
     at: str | None = None  # as stored; when it is not now (an instruction that waited in pending/)
-
-
-@dataclass(frozen=True)
-class Event:
-    """One event as it was recorded. `at` is UTC text; `rows` are the rows it wrote, binary columns as digests."""
-
-    seq: int
-    previous: str
-    at: str
-    actor: Mapping[str, str]
-    kind: str
-    object: str
-    before: Any
-    after: Any
-    reason: str
-    request: str | None
-    tool: str
-    rows: Mapping[str, Sequence[Mapping[str, Any]]]
-    hash: str
 
 
 @dataclass(frozen=True)
@@ -145,7 +125,9 @@ def append(connection: Connection, event: NewEvent, rows: Rows | None = None) ->
         "rows": {name: [recorded(row) for row in several] for name, several in filled.items()},
     }  # fmt: skip
     body = canonical.canonical_bytes(facts)
-    _check_shape(facts)
+    check_shape(facts)
+    if "\0" in f"{event.kind}{event.object}{event.actor.name}":
+        raise ValueError("a kind, an object or a name holds NUL, which PostgreSQL cannot store")
     digest = digest_bytes(body)
     connection.execute(
         insert(events).values(
@@ -164,87 +146,6 @@ def events_since(connection: Connection, seq: int = 0) -> Iterator[Event]:
     )
     for (body,) in rows:
         yield read_event(bytes(body))
-
-
-def history(
-    connection: Connection,
-    *,
-    model: str | None = None,
-    alias: str | None = None,
-    object: str | None = None,
-    since: str | None = None,
-    until: str | None = None,
-    limit: int = 100,
-) -> list[Event]:
-    """Events, newest first: of one `object`, of one `alias` of a `model`, of everything about a model, or all.
-
-    `since` and `until` are times with a zone, both included. Raises RecordsError for a time that is none.
-    """
-    wanted: ColumnElement[bool] = true()
-    if alias is not None and model is not None:
-        wanted &= events.c.object == f"{model}@{alias}"
-    elif model is not None:
-        # Everything whose object starts with `name@`: a range of the index, A being the character after @.
-        wanted &= (events.c.object >= f"{model}@") & (events.c.object < f"{model}A")
-    if object is not None:
-        wanted &= events.c.object == object
-    if since is not None:
-        wanted &= events.c.at >= times.utc(since)
-    if until is not None:
-        wanted &= events.c.at <= times.utc(until)
-    query = select(events.c.body).where(wanted).order_by(events.c.seq.desc()).limit(limit)
-    return [read_event(bytes(body)) for (body,) in connection.execute(query)]
-
-
-def canonical_body(event: Event) -> bytes:
-    """The bytes whose SHA-256 is the event's hash."""
-    return canonical.canonical_bytes({name: getattr(event, name) for name in FIELDS})
-
-
-def read_event(body: bytes) -> Event:
-    """An event from its stored bytes. Raises RecordsError when they are not one."""
-    try:
-        facts = canonical.parse(body)
-        _check_shape(facts)
-    except ValueError as error:
-        raise RecordsError(
-            f"An event of the ledger cannot be read: {error}.", fix="Run: tsugiki registry verify"
-        ) from None
-    return Event(**facts, hash=digest_bytes(body))
-
-
-def _check_shape(facts: Any) -> None:
-    problem = shape_problem(facts)
-    if problem:
-        raise ValueError(problem)
-
-
-def shape_problem(facts: Any) -> str | None:
-    """What keeps a parsed body from being an event's: nothing in every registry that was left alone."""
-    if not isinstance(facts, dict):
-        return "it is no object"
-    if facts.keys() != _FIELDS:
-        lacking, extra = sorted(_FIELDS - facts.keys()), sorted(facts.keys() - _FIELDS)
-        return f"it lacks {', '.join(lacking)}" if lacking else f"it holds {', '.join(extra)}, which no event has"
-    for name, kinds in _KINDS.items():
-        if type(facts[name]) not in kinds:
-            return f"its {name} has the wrong type"
-    actor = facts["actor"]
-    if actor.keys() != _ACTOR_FIELDS or not all(isinstance(text, str) for text in actor.values()):
-        return f"its actor must hold {', '.join(ACTOR_FIELDS)} as text"
-    for name, several in facts["rows"].items():
-        if name not in PROJECTIONS or not isinstance(several, list) or not all(type(row) is dict for row in several):
-            return f"its rows of {name} are no rows of a table that events write"
-    return None
-
-
-def recorded(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as the event names it: without its seq, binary columns as digests."""
-    return {
-        name: digest_bytes(bytes(value)) if isinstance(value, bytes | memoryview) else value
-        for name, value in row.items()
-        if name != "seq"
-    }
 
 
 @cache

@@ -22,7 +22,9 @@ from sqlalchemy import inspect, text
 
 from tsugiki.errors import RecordsError
 from tsugiki.files import sync_folder, write_text
+from tsugiki.records import migrations
 from tsugiki.records.database import Database, open_database
+from tsugiki.records.filesystem import refuse_network
 from tsugiki.records.keys import PUBLIC, create_key, load_public
 from tsugiki.records.ledger import Home, NewEvent, append
 from tsugiki.records.schema import append_only_statements, events, metadata
@@ -76,6 +78,8 @@ def create_records(
     if (folder / SETTINGS).exists():
         raise RecordsError(f"{folder} is a registry already.", fix="Name another folder with --registry.")
     settings = Settings(format=FORMAT, id=str(uuid.uuid4()), database=database, store=store)
+    if database.startswith("sqlite"):
+        refuse_network(next(parent for parent in folder.parents if parent.is_dir()))
     # Built beside the folder and renamed to it, so that a crash leaves no half of a registry.
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -109,6 +113,7 @@ def _fill(folder: Path, settings: Settings, admin: str) -> None:
             metadata.create_all(connection)
             for statement in append_only_statements(connection.dialect.name):
                 connection.execute(text(statement))
+            migrations.stamp(connection)
         with database.writing() as connection:
             append(connection, created)
     finally:
@@ -116,12 +121,36 @@ def _fill(folder: Path, settings: Settings, admin: str) -> None:
     write_text(folder / SETTINGS, yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True))
 
 
-def open_registry(folder: Path) -> Records:
-    """Open the registry in `folder`. Raises RecordsError when there is none, or one that this program cannot read."""
+def open_registry(folder: Path, *, to_upgrade: bool = False) -> Records:
+    """Open the registry in `folder`; one with an older schema only `to_upgrade` it.
+
+    Raises RecordsError when there is none, when it is of a format or schema that this program does not read, or when
+    SQLite would lie on a network file system.
+    """
     folder = folder.resolve()
     settings = read_settings(folder)
     home = Home(settings.id, folder, load_public(folder / "keys" / PUBLIC))
-    return Records(folder, settings, open_database(settings.database, home))
+    database = open_database(settings.database, home)
+    if database.path is not None:
+        refuse_network(folder)
+    with database.reading() as connection:
+        found = migrations.revision_of(connection)
+    if found is None:
+        raise RecordsError(
+            f"The database {settings.database} of {folder} holds no registry.",
+            fix="Restore it from a backup with: tsugiki registry restore",
+        )
+    if found not in migrations.REVISIONS:
+        raise RecordsError(
+            f"The database of {folder} has the schema {found}; this program reads {migrations.NEWEST}.",
+            fix="Use the version of tsugiki that wrote it, or a newer one.",
+        )
+    if found != migrations.NEWEST and not to_upgrade:
+        raise RecordsError(
+            f"The database of {folder} has the schema {found}; this program reads {migrations.NEWEST}.",
+            fix="Make a backup, then run: tsugiki registry upgrade",
+        )
+    return Records(folder, settings, database)
 
 
 def read_settings(folder: Path) -> Settings:

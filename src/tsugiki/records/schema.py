@@ -12,7 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -34,7 +46,8 @@ events = Table(
     Column("at", String(27), nullable=False),
     Column("actor", Text, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("object", Text, nullable=False),
+    # "C" compares bytes as SQLite does, so that everything about a model is one range of the index.
+    Column("object", Text().with_variant(Text(collation="C"), "postgresql"), nullable=False),
     Column("body", LargeBinary, nullable=False),
     Index("ix_events_object_seq", "object", "seq"),
     Index("ix_events_at", "at"),
@@ -54,7 +67,7 @@ blobs = Table(
     "blobs",
     metadata,
     Column("digest", String(71), primary_key=True),
-    Column("bytes", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
     Column("added_at", String(27), nullable=False),
 )
 

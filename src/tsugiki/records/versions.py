@@ -38,7 +38,10 @@ Json = dict[str, Any]
 
 
 class Facts(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    # NaN stays NaN on its way out, so that canonical JSON refuses it instead of reading null.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, ser_json_inf_nan="constants"
+    )
 
 
 class FileFacts(Facts):

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tsugiki.errors import RecordsError
-from tsugiki.fingerprint import canonical_json
-from tsugiki.records.aliases import aliases_of
-from tsugiki.records.approvals import find_request
+from tsugiki.records.aliases import alias_at, aliases_of
+from tsugiki.records.approvals import decision_row, find_request
 from tsugiki.records.ledger import NewEvent, append
 from tsugiki.records.moments import later
 from tsugiki.records.open import Records
@@ -24,13 +23,13 @@ from tsugiki.work.lifecycle import (
     refuse_too_near,
     refuse_unless_passed,
     refuse_withdrawn,
-    said,
     subject_of,
 )
 from tsugiki.work.policy import policy_in_force
 from tsugiki.work.promotion import Promoted, promoted
+from tsugiki.work.reason import said
 from tsugiki.work.requests import Standing, decide, refuse_unless_alive, standing
-from tsugiki.work.rollback import Moved, stop_alias
+from tsugiki.work.rollback import Moved, stop_in
 
 MOST_CONDITIONS = 50
 
@@ -111,13 +110,8 @@ def renew(records: Records, reference: str, *, actor: Actor, reason: str) -> Pro
         judged = gates_of(connection, about, before.alias, stage)
         refuse_unless_passed(judged, subject=about, stage=before.alias)
         by, digests = later(now(), days=stage.reevaluate_days), about.bound(policy)
-        row = {
-            "request": before.request.seq,
-            "verdict": "renew",
-            "actor": actor.name,
-            "expires_at": by,
-            "body": canonical_json({"reason": why, "digests": digests}),
-        }
+        decided = {"reason": why, "digests": digests}
+        row = decision_row(before.request, "renew", by=actor.name, expires_at=by, body=decided)
         event = NewEvent(
             actor=actor,
             kind="approval.renewed",
@@ -150,8 +144,12 @@ def withdraw(records: Records, reference: str, *, actor: Actor, reason: str) -> 
                 reason=why,
             ),
         )
-        pointing = [one for one in aliases_of(connection, about.version.model) if one.version == about.version.seq]
+        states = [
+            alias_at(connection, about.version.model, alias) for alias in aliases_of(connection, about.version.model)
+        ]
         moved = [
-            stop_alias(connection, one, actor=actor, reason=f"{about.name} was withdrawn: {why}") for one in pointing
+            stop_in(connection, state, actor=actor, reason=f"{about.name} was withdrawn: {why}")
+            for state in states
+            if state.version == about.version.seq
         ]
     return about.name, moved

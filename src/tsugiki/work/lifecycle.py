@@ -18,14 +18,13 @@ from tsugiki.records.moments import moment_of
 from tsugiki.records.open import Records
 from tsugiki.records.packs import PackRow, packs_of
 from tsugiki.records.rights import Actor
-from tsugiki.records.schema import alias_moves, blobs, events, version_files
+from tsugiki.records.schema import alias_moves, events
 from tsugiki.records.times import now
-from tsugiki.records.versions import Version, find_version
+from tsugiki.records.versions import Version, files_of, find_version
 from tsugiki.work.gates import Judged, Shown, judge, verdict_of
 from tsugiki.work.policy import Policy, Stage
 
 WITHDRAWN = "version.withdrawn"
-LONGEST_REASON = 2000
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Subject:
 
     @property
     def name(self) -> str:
-        return f"{self.version.model}@{self.version.number}"
+        return self.version.label
 
     def shown(self) -> Shown:
         """The newest study or re-evaluation counts, and every compatibility report."""
@@ -66,7 +65,7 @@ def subject(connection: Connection, version: Version) -> Subject:
     for pack in packs:
         if digest_bytes(pack.body) != pack.digest:
             raise RecordsError(
-                f"The evidence pack {pack.digest[:19]}… of {version.model}@{version.number} is not what was attached.",
+                f"The evidence pack {pack.digest[:19]}… of {version.label} is not what was attached.",
                 fix="Run tsugiki registry verify, and restore the registry from a backup.",
             )
     return Subject(version, packs, is_withdrawn(connection, version.model, version.number))
@@ -125,34 +124,10 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def said(reason: str) -> str:
-    """The reason without blanks around it. Raises RecordsError where nothing is said, or a whole book."""
-    stripped = reason.strip()
-    if not stripped or len(stripped) > LONGEST_REASON:
-        raise RecordsError(
-            "The reason is empty." if not stripped else f"The reason has {len(stripped)} characters.",
-            fix=f"Say why with --reason, in 1 to {LONGEST_REASON} characters; the ledger keeps it.",
-        )
-    return stripped
-
-
 def verify_files(records: Records, connection: Connection, version: Version) -> None:
     """Read every file of the version in the store. Raises RecordsError at the first that is not what it was."""
-    files = (
-        select(version_files.c.path, version_files.c.digest, blobs.c.bytes)
-        .join(blobs, blobs.c.digest == version_files.c.digest)
-        .where(version_files.c.seq == version.seq)
-        .order_by(version_files.c.path)
-    )
-    rows = connection.execute(files).all()
-    named = {(one["path"], one["digest"]) for one in version.manifest["files"]}
-    if not rows or {(row.path, row.digest) for row in rows} != named:
-        raise RecordsError(
-            f"The files of {version.model}@{version.number} are not those that its manifest names.",
-            fix="Run: tsugiki registry verify.",
-        )
-    for row in rows:
-        records.store.verify(row.digest, row.bytes)
+    for file in files_of(connection, version):
+        records.store.verify(file.digest, file.bytes)
 
 
 def _order(connection: Connection, subject: Subject, name: str, before: str) -> Judged:

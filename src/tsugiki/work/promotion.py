@@ -8,15 +8,14 @@ gate must pass. Also says of a name what it points to on whose word, and by when
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
 from tsugiki.errors import RecordsError
-from tsugiki.fingerprint import canonical_json
-from tsugiki.records.aliases import alias_at
-from tsugiki.records.approvals import Request, decisions_on, requests_of
-from tsugiki.records.ledger import NewEvent, append
+from tsugiki.records.aliases import alias_at, move
+from tsugiki.records.approvals import Request, decision_row, decisions_on, requests_of
+from tsugiki.records.ledger import append
 from tsugiki.records.moments import later
 from tsugiki.records.open import Records
 from tsugiki.records.rights import Actor, require
@@ -27,11 +26,11 @@ from tsugiki.work.lifecycle import (
     gates_of,
     refuse_unless_passed,
     refuse_withdrawn,
-    said,
     subject_of,
     verify_files,
 )
 from tsugiki.work.policy import Policy, policy_in_force
+from tsugiki.work.reason import said
 from tsugiki.work.requests import ALIVE, Standing, standing
 
 PROMOTED = "alias.promoted"
@@ -65,36 +64,26 @@ def promote(records: Records, reference: str, stage: str, *, actor: Actor, reaso
         approved = _approved(connection, about, stage, policy)
         judged = gates_of(connection, about, stage, asked)
         refuse_unless_passed(judged, subject=about, stage=stage)
-        before = alias_at(connection, about.version.model, stage)
         by = later(now(), days=asked.reevaluate_days)
+        event, rows = move(
+            connection,
+            actor,
+            about.version.model,
+            stage,
+            about.version.seq,
+            kind=PROMOTED,
+            reason=why,
+            request=approved.request.id,
+        )
         after = {
-            "version": about.version.number,
-            "digest": about.version.digest,
+            **event.after,
             "approved_by": approved.approvers,
             "conditions": approved.conditions,
             "reevaluate_by": by,
         }
-        move = {"model": about.version.model, "alias": stage, "version": about.version.seq}
-        decision = {
-            "request": approved.request.seq,
-            "verdict": "promote",
-            "actor": actor.name,
-            "expires_at": by,
-            "body": canonical_json({"reason": why, "digests": about.bound(policy)}),
-        }
-        append(
-            connection,
-            NewEvent(
-                actor=actor,
-                kind=PROMOTED,
-                object=f"{about.version.model}@{stage}",
-                before={"version": before.number if before else None},
-                after=after,
-                reason=why,
-                request=approved.request.id,
-            ),
-            {"alias_moves": [move], "decisions": [decision]},
-        )
+        decided = {"reason": why, "digests": about.bound(policy)}
+        decision = decision_row(approved.request, "promote", by=actor.name, expires_at=by, body=decided)
+        append(connection, replace(event, after=after), {**rows, "decisions": [decision]})
         return promoted(connection, f"{about.version.model}@{stage}")
 
 
@@ -102,7 +91,7 @@ def promoted(connection: Connection, reference: str) -> Promoted:
     """What `name@alias` rests on. Raises RecordsError where it points to nothing, or to what was never promoted."""
     model, alias = split_reference(reference)
     state = alias_at(connection, model, alias)
-    if state is None or state.version is None:
+    if state.version is None or state.since is None:
         raise RecordsError(
             f"{reference} points to nothing.", fix=f"See what it was with: tsugiki registry history {reference}."
         )

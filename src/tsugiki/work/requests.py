@@ -1,6 +1,6 @@
 """Asking that a version may go to a stage, and saying how far each request has come.
 
-Called by `tsugiki registry request`, `requests` and `review`, and by decisions and promotion for the state of a request.
+Called by `tsugiki registry request`, `requests` and `review`, and by decisions and promotion for how far one has come.
 A request is taken only when every gate passes, and names the exact digests that an approval will be bound to. What has
 become of it is worked out anew each time from what is there now; it is stored nowhere.
 """
@@ -15,23 +15,24 @@ from sqlalchemy import Connection
 
 from tsugiki.errors import RecordsError
 from tsugiki.fingerprint import canonical_json
-from tsugiki.records.approvals import Decision, Request, decisions_on, find_request, requests_of
+from tsugiki.records.approvals import Decision, Request, decision_row, decisions_on, find_request, requests_of
 from tsugiki.records.ledger import NewEvent, append, head
 from tsugiki.records.open import Records
 from tsugiki.records.rights import Actor, require
 from tsugiki.records.times import now
 from tsugiki.records.versions import version_at
+from tsugiki.work.gates import Judged
 from tsugiki.work.lifecycle import (
     Subject,
     differences,
     gates_of,
     refuse_unless_passed,
     refuse_withdrawn,
-    said,
     subject,
     subject_of,
 )
 from tsugiki.work.policy import Policy, policy_in_force
+from tsugiki.work.reason import said
 
 State = Literal["open", "approved", "rejected", "promoted", "expired", "void"]
 ALIVE = ("open", "approved")
@@ -95,7 +96,7 @@ def request(
             "digests": about.bound(policy),
             "gates": [{"gate": one.gate, "verdict": one.verdict, "says": one.says} for one in judged],
         }
-        row = {
+        row: dict[str, str | int | bytes | None] = {
             "id": id,
             "version": about.version.seq,
             "stage": stage,
@@ -190,13 +191,7 @@ def decide(
 ) -> None:
     """Write one decision with its event."""
     whole = {"reason": reason, "digests": about.request.body["digests"], **body}
-    row = {
-        "request": about.request.seq,
-        "verdict": verdict,
-        "actor": actor.name,
-        "expires_at": expires_at,
-        "body": canonical_json(whole),
-    }
+    row = decision_row(about.request, verdict, by=actor.name, expires_at=expires_at, body=whole)
     append(
         connection,
         NewEvent(
@@ -210,3 +205,10 @@ def decide(
         ),
         {"decisions": [row]},
     )
+
+
+def gates_for(records: Records, reference: str, stage: str) -> tuple[Judged, ...]:
+    """What the version would show if somebody asked now. Raises RecordsError for an unknown version or stage."""
+    with records.database.reading() as connection:
+        asked = policy_in_force(records, connection).policy.stage(stage)
+        return gates_of(connection, subject_of(connection, reference), stage, asked)

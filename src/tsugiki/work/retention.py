@@ -49,10 +49,10 @@ class Periods(Knobs):
 
 @dataclass(frozen=True)
 class Erased:
-    """What one event erased, or would in a dry run (then `event` is None)."""
+    """What one event erased, or would in a dry run (then `event` is None); `pack` is None for rows of all packs."""
 
     version: str
-    pack: int
+    pack: int | None
     files: int
     event: Event | None
 
@@ -126,7 +126,7 @@ def erase(
         event = _append(connection, label, texts, about, actor=actor, reason=reason)
     for digest in texts:  # after the commit; what a crash leaves here goes when rubbish is next collected
         records.store.delete(digest)
-    return Erased(label, event.seq, len(texts), event)
+    return Erased(label, None, len(texts), event)
 
 
 def apply(records: Records, *, actor: Actor, now: datetime | None = None, dry_run: bool = True) -> list[Erased]:
