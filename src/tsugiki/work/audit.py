@@ -24,7 +24,7 @@ from tsugiki.records.open import Records
 from tsugiki.records.packs import referenced
 from tsugiki.records.rights import Actor, require
 from tsugiki.records.verify import Report, verify
-from tsugiki.records.versions import split_reference
+from tsugiki.work.lifecycle import split_alias
 from tsugiki.work.promotion import PROMOTED
 
 ANCHORED = "checkpoint.anchored"
@@ -65,7 +65,7 @@ def history_of(
 
 def pointed(records: Records, reference: str, at: str | None = None) -> Pointed:
     """What `name@alias` means, or meant at a stored moment: one indexed look-up, and its promotion."""
-    model, alias = split_reference(reference)
+    model, alias = split_alias(reference)
     with records.database.reading() as connection:
         state = alias_at(connection, model, alias, at)
         if state.version is None:

@@ -216,20 +216,15 @@ FEATURE_WORDS = {
 def _features(facts: AdapterFacts, target: Target, limit: Any) -> Answer:
     found = sorted(set(limit) & facts.features)
     if not found:
-        return "pass", f"It has nothing that {target.engine} cannot serve: " + ", ".join(
-            FEATURE_WORDS[o] for o in limit
-        ) + "."
+        listed = ", ".join(FEATURE_WORDS[one] for one in limit)
+        return "pass", f"It has none of what {target.engine} does not serve ({listed})."
+    if set(found) <= {"mixed_ranks", "rslora"}:
+        fix = f"`tsugiki export --to {target.engine}` writes it with one rank and scale."
+    elif "bottleneck" in found:
+        fix = "Serve it with tsugiki's own engine, or train plain LoRA."
+    else:
+        fix = "Merge it (`tsugiki export --to merged`), or train plain LoRA."
     words = ", ".join(FEATURE_WORDS[one] for one in found)
-    rewritten = set(found) <= {"mixed_ranks", "rslora"}
-    fix = (
-        f"`tsugiki export --to {target.engine}` writes it with one rank and scale."
-        if rewritten
-        else (
-            "Merge it (`tsugiki export --to merged`) or train plain LoRA."
-            if "bottleneck" not in found
-            else "Serve it with tsugiki's own engine, or train plain LoRA."
-        )
-    )
     return "fail", f"It has {words}, which {target.engine} does not serve. {fix}"
 
 
@@ -322,7 +317,7 @@ def _licence(facts: AdapterFacts, _: Target, limit: Any) -> Answer:
         return "undecidable", "The base's licence is not known; say it with --licence."
     name = facts.base.licence.lower()
     if name in limit["permitted"]:
-        return "pass", f"The base's licence ({facts.base.licence}) permits this use."
+        return "pass", f"The base's licence ({facts.base.licence}) is one that permits commercial use."
     if any(fnmatch.fnmatchcase(name, pattern) for pattern in limit["refused"]):
         return "fail", f"The base's licence ({facts.base.licence}) does not permit use in a company; take another base."
     return "undecidable", f"The base's licence ({facts.base.licence}) has terms of its own; someone has to read them."

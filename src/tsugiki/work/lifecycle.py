@@ -20,7 +20,7 @@ from tsugiki.records.packs import PackRow, packs_of
 from tsugiki.records.rights import Actor
 from tsugiki.records.schema import alias_moves, events
 from tsugiki.records.times import now
-from tsugiki.records.versions import Version, files_of, find_version
+from tsugiki.records.versions import Version, files_of, find_version, split_reference
 from tsugiki.work.gates import Judged, Shown, judge, verdict_of
 from tsugiki.work.policy import Policy, Stage
 
@@ -57,6 +57,14 @@ class Subject:
 def subject_of(connection: Connection, reference: str) -> Subject:
     """The version that `name@3` or `name@alias` means now. Raises RecordsError where there is none."""
     return subject(connection, find_version(connection, reference))
+
+
+def split_alias(reference: str) -> tuple[str, str]:
+    """`name@production` in its two halves. Raises RecordsError for another form, and for `name@3`."""
+    model, alias = split_reference(reference)
+    if alias.isdecimal():
+        raise RecordsError(f"{reference} is a version, not an alias.", fix=f"Name one, such as {model}@production.")
+    return model, alias
 
 
 def subject(connection: Connection, version: Version) -> Subject:
