@@ -138,7 +138,7 @@ def test_rubbish_is_shown_before_it_is_removed(desk: Desk) -> None:
         ("anna", ["retention", "hold", "noone", "--reason", "x"], 1, "There is no noone in this registry"),
         ("", ["backup", "--out", "b"], 1, "needs to know who you are"),
         ("anna", ["mlflow", "mirror"], 2, "No MLflow server is named"),
-        ("ota", ["mlflow", "mirror"], 1, "ota is an operator and may not mirror"),
+        ("ota", ["mlflow", "mirror", "--uri", "x"], 1, "ota is an operator and may not mirror"),
         ("ota", ["mlflow", "import", "x", "--name", "分類"], 2, "No MLflow server is named"),
     ],
 )

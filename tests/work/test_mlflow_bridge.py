@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.work.finished_studies import WORD, finish_study
-from tests.work.registries import MAKER, new_registry
+from tests.work.registries import ADMIN, MAKER, new_registry
 from tsugiki.errors import RecordsError, UsageError
 from tsugiki.records.aliases import move_alias
 from tsugiki.records.open import Records
@@ -72,7 +72,7 @@ def client(uri: str) -> Any:
 
 @pytest.mark.slow
 def test_runs_versions_and_aliases_are_mirrored_once(records: Records, uri: str, tmp_path: Path, study: Path) -> None:
-    found = mirror(records, uri)
+    found = mirror(records, uri, actor=ADMIN)
     trials = len(list(study.glob("trials/*.json")))
     assert (found.runs, found.versions, found.aliases, found.problems) == (trials, 2, 1, [])
     there = client(uri)
@@ -84,16 +84,16 @@ def test_runs_versions_and_aliases_are_mirrored_once(records: Records, uri: str,
     assert run.data.params["learning_rate"] and run.data.params["method"] == "lora"
     assert 0 < run.data.metrics["score.exact_match"] < 1 and run.data.metrics["memory.train_bytes"] == 2000
     assert WORD.encode() not in (tmp_path / "mlflow.db").read_bytes()
-    again = mirror(records, uri)
+    again = mirror(records, uri, actor=ADMIN)
     assert (again.runs, again.versions, again.aliases, again.problems) == (0, 0, 0, [])
     point(records, "production", None)
-    assert mirror(records, uri).aliases == 1 and there.get_registered_model("分類").aliases == {}
+    assert mirror(records, uri, actor=ADMIN).aliases == 1 and there.get_registered_model("分類").aliases == {}
 
 
 @pytest.mark.slow
 def test_an_alias_that_mlflow_does_not_allow_is_said(records: Records, uri: str) -> None:
     point(records, "latest", 2)
-    found = mirror(records, uri)
+    found = mirror(records, uri, actor=ADMIN)
     assert len(found.problems) == 1 and found.problems[0].startswith("MLflow refuses the alias latest of 分類")
     assert found.aliases == 1
 
@@ -101,7 +101,7 @@ def test_an_alias_that_mlflow_does_not_allow_is_said(records: Records, uri: str)
 @pytest.mark.slow
 def test_a_model_of_somebody_else_is_left_alone(records: Records, uri: str) -> None:
     client(uri).create_registered_model("分類")
-    found = mirror(records, uri)
+    found = mirror(records, uri, actor=ADMIN)
     assert found.problems == ["MLflow has a model 分類 that is not of this registry; it was left alone."]
     assert client(uri).search_model_versions("name = '分類'") == []
 
@@ -120,9 +120,9 @@ def test_a_mirror_that_was_cut_short_goes_on(records: Records, uri: str, monkeyp
 
     monkeypatch.setattr(MlflowClient, "set_terminated", dying)
     with pytest.raises(RecordsError, match="does not do as asked: the server is gone"):
-        mirror(records, uri)
+        mirror(records, uri, actor=ADMIN)
     monkeypatch.undo()
-    assert mirror(records, uri).versions == 2
+    assert mirror(records, uri, actor=ADMIN).versions == 2
     runs = client(uri).search_runs([client(uri).get_experiment_by_name("tsugiki/分類").experiment_id])
     names = [run.info.run_name for run in runs]
     assert len(names) == len(set(names)) and {run.info.status for run in runs} == {"FINISHED"}

@@ -40,12 +40,11 @@ def mirror(
     uri: Uri = None, registry: RegistryFolder = HERE, token_file: TokenFile = None, as_json: AsJson = False
 ) -> int:
     """Bring MLflow up to date, one way; may be repeated at any time. Exit status 1 where MLflow refused a part."""
-    from tsugiki.records.rights import require
     from tsugiki.work import mlflow_bridge
 
     records = opened(registry)
-    require(acting(records, token_file), "mirror")
-    found = mlflow_bridge.mirror(records, mlflow_bridge.tracking_uri(uri))
+    actor = acting(records, token_file)
+    found = mlflow_bridge.mirror(records, mlflow_bridge.tracking_uri(uri), actor=actor)
     if as_json:
         print_json(asdict(found))
     else:

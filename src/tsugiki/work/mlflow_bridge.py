@@ -60,8 +60,13 @@ def tracking_uri(given: str | None = None) -> str:
     return uri
 
 
-def mirror(records: Records, uri: str) -> Mirrored:
+def mirror(records: Records, uri: str, *, actor: Actor) -> Mirrored:
     """Bring MLflow up to date. Raises RecordsError where it does not answer; then the command can be repeated."""
+    require(actor, "mirror")
+    return _mirror(records, uri)
+
+
+def _mirror(records: Records, uri: str) -> Mirrored:
     found = Mirrored(uri)
     with _told(uri), _one_at_a_time(records):
         client = _client(uri)
@@ -77,7 +82,7 @@ def mirror_quietly(records: Records) -> str | None:
     for name, value in HURRY.items():
         os.environ.setdefault(name, value)
     try:
-        problems = mirror(records, tracking_uri()).problems
+        problems = _mirror(records, tracking_uri()).problems
     except RecordsError as error:
         return str(error)
     return problems[0] if problems else None
