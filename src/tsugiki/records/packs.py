@@ -87,8 +87,10 @@ def referenced(connection: Connection) -> dict[str, int]:
 
 def record_blobs(connection: Connection, stored: Iterable[Blob]) -> None:
     """Rows for stored files that have none yet; in the transaction of the event that refers to them."""
-    known = set(connection.scalars(select(blobs.c.digest)))
-    new = {blob.digest: blob.bytes for blob in stored if blob.digest not in known}
+    new = {blob.digest: blob.bytes for blob in stored}
+    # One lookup each: a version has a handful of files, the registry may have a million.
+    for digest in [one for one in new if connection.scalar(select(blobs.c.digest).where(blobs.c.digest == one))]:
+        del new[digest]
     if new:
         at = times.now()
         rows = [{"digest": digest, "bytes": size, "added_at": at} for digest, size in new.items()]
