@@ -255,6 +255,31 @@ def test_a_reader_of_a_frozen_file_notices_that_it_was_written(readable: Records
     writer.join()
 
 
+def test_a_later_reader_sees_what_was_written_since(readable: Records) -> None:
+    folder, done = readable.folder, readable.folder.parent / "done"
+
+    def read_twice() -> str:
+        opened = open_registry(folder)
+        with opened.database.reading() as connection:
+            first = head(connection).seq
+        while not done.exists():
+            time.sleep(0.01)
+        with opened.database.reading() as connection:
+            return f"{first} {head(connection).seq}"
+
+    def write() -> None:
+        opened = open_registry(folder)
+        with opened.database.writing() as connection:
+            append(connection, NewEvent(Person(), "noted", "x"))
+        opened.database.engine.dispose()
+        done.touch()
+
+    writer = threading.Timer(0.5, write)
+    writer.start()
+    assert as_somebody_else(readable, read_twice) == "2 3"
+    writer.join()
+
+
 def test_the_url_of_a_database_is_taken_apart_by_its_driver(empty_postgres: str) -> None:
     engine = create_engine(empty_postgres.replace("postgresql:", "postgresql+psycopg:"))
     with engine.connect() as connection:
