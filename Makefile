@@ -65,8 +65,9 @@ demo: $(VENV)/.demo
 demo-ja: $(VENV)/.ja
 	$(BIN)/tsugiki demo --lang ja --out demo-out-ja || test $$? -eq 3
 
+# Two workers of one thread each; a file's tests stay together, since they share what is expensive to make.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: $(VENV)/.dev $(VENV)/.ja
 	$(BIN)/python -m pytest -m slow

@@ -21,6 +21,7 @@ TWINS = [
     ("README.md", "README.ja.md"),
     ("docs/guide.md", "docs/guide.ja.md"),
     ("docs/statistics.md", "docs/statistics.ja.md"),
+    ("docs/walkthrough.md", "docs/walkthrough.ja.md"),
 ]
 KNOBS = Knobs.__subclasses__()
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsugiki.width import folded
+from tsugiki.width import columns, folded
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,9 @@ def test_nothing_else_is(first: str, second: str) -> None:
 @given(st.text())
 def test_folding_twice_is_folding_once(text: str) -> None:
     assert folded(folded(text)) == folded(text)
+
+
+def test_columns_count_cells():
+    assert columns("ab") == 2
+    assert columns("品質") == 4
+    assert columns("ｱ") == 1

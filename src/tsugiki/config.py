@@ -32,7 +32,7 @@ LARGEST_RANK = 1024
 
 
 class Knobs(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 K = TypeVar("K", bound=Knobs)
@@ -166,6 +166,9 @@ class Design(Knobs):
     curve_sizes: int = Field(3, ge=0, le=12, description="training sizes below the full one on the learning curve")
     tries: int = Field(3, ge=1, le=8, description="learning rates tried per method on the dev set")
     budget_minutes: float = Field(60.0, gt=0, le=100_000, description="wall-clock minutes the study may take")
+    budget_money: float | None = Field(
+        None, gt=0, description="money the study may cost in machine time, in the currency of --prices"
+    )
     test_share: float = Field(0.25, gt=0, lt=0.9, description="share of the examples held out for the verdict")
     dev_share: float = Field(0.15, gt=0, lt=0.9, description="share of the examples for choosing rates and checkpoints")
     shots: int = Field(4, ge=1, le=64, description="examples in the k-shot reference prompt")

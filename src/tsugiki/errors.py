@@ -10,7 +10,7 @@
     │  └─ DoesNotFit        not enough memory; a result, not a failure, inside a study
     ├─ StudyError           a study folder is broken, locked or contradicts what was asked
     └─ RecordsError         a registry cannot be read or written, or its rules forbid what was asked
-       └─ Undecided         exit status 3: a gate cannot tell, which is never a pass
+       └─ Undecided         exit status 3: a gate or a rule cannot tell, which is never a pass
 
 Anything else that is raised is our own bug and keeps its traceback.
 """

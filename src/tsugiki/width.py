@@ -1,7 +1,8 @@
-"""The width of characters folded away, and nothing else: what counts as the same text, for data and for scores.
+"""The width of characters: folded away where texts are compared, counted where they stand under each other.
 
-Called by data/keys.py and measure/metrics.py. Not NFKC, which also turns 10² into 102, ① into 1 and m³ into m3: such a
-key calls a wrong number right. NFC only joins a letter with its accent or voicing mark.
+Folded by data/keys.py and measure/metrics.py, counted by whatever prints a table to a terminal. Folding is not NFKC,
+which also turns 10² into 102, ① into 1 and m³ into m3: such a key calls a wrong number right. NFC only joins a letter
+with its accent or voicing mark.
 """
 
 from __future__ import annotations
@@ -25,3 +26,8 @@ USUAL_WIDTH = _narrow_and_wide()
 def folded(text: str) -> str:
     """Equal for texts that differ only in full or half width, in the amount of white space, or at the ends."""
     return " ".join(unicodedata.normalize("NFC", text.translate(USUAL_WIDTH)).split())
+
+
+def columns(text: str) -> int:
+    """Cells that a terminal uses: Japanese characters take two."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

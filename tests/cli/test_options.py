@@ -17,7 +17,7 @@ OTHER = {  # a value for each knob that is not its default
     "bottleneck": "parallel", "schedule": "constant", "precision": "float32", "dropout": "0.25",
     "full_learning_rate_ratio": "0.5", "warmup_share": "0.5", "weight_decay": "0.5", "learning_rate": "0.5",
     "test_share": "0.3", "dev_share": "0.3", "rslora": "", "dora": "", "blocks": "last:1", "recompute": "always",
-    "quantize": "int8",
+    "quantize": "int8", "budget_money": "500.0",
 }  # fmt: skip
 
 
@@ -57,8 +57,9 @@ def test_every_knob_has_an_option_that_sets_it(group: str, kind: Any, name: str)
     assert ran.exit_code == 0, ran.output
     changed = getattr(got[group], name)
     assert changed != default
+    kind_of_value = float if default is None else type(default)
     expected = (
-        tuple(part.strip() for part in value.split(",")) if isinstance(default, tuple) else type(default)(value or 1)
+        tuple(part.strip() for part in value.split(",")) if isinstance(default, tuple) else kind_of_value(value or 1)
     )
     assert changed == expected
 

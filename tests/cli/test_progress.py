@@ -12,8 +12,13 @@ from tsugiki.cli.progress import _Bars, _Lines, duration, sentence_of
 
 STEP = {"event": "step", "step": 3, "of": 10, "loss": 0.5, "tokens_per_second": 1234.5, "seconds_left": 65.2}
 CUT = {"what": "seeds", "before": 3, "after": 1, "minutes": 12.3, "names": ()}
+TRIALS = [
+    {"kind": "search", "rows": None, "seconds": 60.0}, {"kind": "train", "rows": 10, "seconds": 130.0},
+    {"kind": "train", "rows": None, "seconds": 272.0},
+]  # fmt: skip
+COST = {"amount": 1234.5, "currency": "JPY", "date": "2026-11"}
 SCHEDULE = {
-    "event": "schedule", "trials": [1, 2], "minutes": 7.7, "budget_minutes": 8.0, "fits": True,
+    "event": "schedule", "trials": TRIALS, "cost": None, "minutes": 7.7, "budget_minutes": 8.0, "fits": True,
     "cuts": [CUT, {**CUT, "what": "methods", "before": 4, "after": 2, "names": ("hybrid", "adapter")}],
 }  # fmt: skip
 PLACE = {"trial": "lora-s0", "number": 2, "of": 9}
@@ -33,9 +38,13 @@ PLACE = {"trial": "lora-s0", "number": 2, "of": 9}
         ({"event": "something new"}, ""),
         (
             SCHEDULE,
-            "2 trials, about 8 minutes.\n"
+            "3 trials, about 8 minutes: rates and ranks 1, learning curve 2, methods 5.\n"
             "Cut to fit the budget: seeds per method 3 → 1, saves 12 minutes.\n"
             "Cut to fit the budget: methods 4 → 2 (without hybrid, adapter), saves 12 minutes.",
+        ),
+        (
+            {**SCHEDULE, "cuts": [], "cost": COST},
+            "3 trials, about 8 minutes, 1,234 JPY (prices of 2026-11): rates and ranks 1, learning curve 2, methods 5.",
         ),
     ],
 )

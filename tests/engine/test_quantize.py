@@ -67,13 +67,12 @@ def test_int8_rounds_to_the_nearest_step_of_its_row(shape: tuple[int, int], seed
 def test_nf4_takes_the_nearest_level_of_its_block(shape: tuple[int, int], seed: int) -> None:
     weight = weight_of(shape, seed)
     packed = pack(weight, "nf4")
-    levels, flat = torch.tensor(NF4_LEVELS), weight.flatten()
+    levels, flat, dense = torch.tensor(NF4_LEVELS), weight.flatten(), packed.dense().flatten()
     for start in range(0, len(flat), 64):
         block = flat[start : start + 64]
         largest = block.abs().max()
         nearest = (block[:, None] / largest - levels).abs().min(dim=1).values * largest
-        found = packed.dense().flatten()[start : start + 64]
-        torch.testing.assert_close((found - block).abs(), nearest, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close((dense[start : start + 64] - block).abs(), nearest, rtol=1e-4, atol=1e-6)
     assert packed.codes.nbytes + packed.scales.nbytes == packed_bytes(weight.numel(), shape[0], "nf4")
 
 

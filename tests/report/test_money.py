@@ -46,6 +46,12 @@ def test_the_lead_says_what_it_comes_to() -> None:
     )
 
 
+def test_what_comes_back_at_once_is_said_without_an_interval() -> None:
+    card = full_card("en")
+    card["money"]["break_even"]["months"] = {"estimate": 0.002, "low": 0.001, "high": 0.003}
+    assert plain(money_lead(card)[1]).endswith("comes back in less than a day.")
+
+
 def test_an_interval_across_zero_is_no_gain() -> None:
     card = full_card("en")
     card["money"]["month"]["net"] |= {"low": -10.0}

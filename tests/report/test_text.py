@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.report.cards import every_card, full_card
-from tsugiki.report.text import columns, render_text
+from tsugiki.report.text import render_text
 
 
 def test_it_says_the_verdict_first_and_then_the_numbers() -> None:
@@ -30,8 +30,3 @@ def test_control_characters_of_the_card_stay_out() -> None:
     card = full_card("en")
     card["verdict"]["reasons"] = ["\x1b[2J\x1b]0;owned\x07 red\u202e"]
     assert "\x1b" not in render_text(card) and "\u202e" not in render_text(card)
-
-
-def test_columns_count_cells() -> None:
-    assert columns("ab") == 2
-    assert columns("品質") == 4

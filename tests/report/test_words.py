@@ -43,7 +43,7 @@ FAMILIES = {
     *("verdict", "headline", "tile", "cost", "chart", "curve", "level", "risk", "next", "method"),
     *("reference", "short", "metric", "setting", "cut", "check", "concern", "sensitive", "exclusion", "reason", "rule"),
     *("missing", "interval", "text", "advice", "backtest", "slice", "shift", "input", "way", "money", "basis"),
-    *("allocation", "lacks", "unusable", "recommend", "slide"),
+    *("allocation", "lacks", "unusable", "recommend", "slide", "card"),
 }
 SAME_IN_BOTH = {
     "method.lora",

@@ -117,9 +117,9 @@ def test_the_summary_is_about_the_method_that_made_the_version(folder: Path) -> 
     assert summary["quality"] == lora["quality"] and summary["quality"]["low"] < summary["quality"]["high"]
     assert summary["quality_of_trial"] == lora["by_seed"][1]["quality"]
     assert summary["against_full"] == lora["against_full"] and summary["retention"] == lora["retention"]
-    assert summary["sample_size"] == 24 and summary["machine"]["fingerprint"] == "sha256:11"
+    assert summary["sample_size"] == 12 and summary["machine"]["fingerprint"] == "sha256:11"
     assert summary["slices"]["looked_at"] == card["slices"]["looked_at"] and "worst" in summary["slices"]
-    assert summary["shift"]["name"] == "lora" and summary["shift"]["shifted"]["n"] == 24
+    assert summary["shift"]["name"] == "lora" and summary["shift"]["shifted"]["n"] == 12
     assert summary["prices_date"] is None and summary["cost"] is None and "cost" in summary["reasons"]
     assert summary["study"] == card["study"]["digest"] and summary["made_at"] == card["study"]["created"]
     files = {one["path"]: one["digest"] for one in manifest["files"]}
@@ -134,7 +134,7 @@ def test_a_verdict_about_another_method_is_none_about_this_version(folder: Path)
 def test_a_version_that_the_study_did_not_train_is_refused(folder: Path) -> None:
     smaller = next((folder / "adapters").glob("lora-n*-s0")).name  # trained on a part of the rows, for the curve
     changed = {**adapter_files(folder), "adapter_config.json": VERSION}
-    lacking = {path: digest for path, digest in adapter_files(folder).items() if path != "tsugiki.json"}
+    lacking = {path: digest for path, digest in adapter_files(folder).items() if path != "adapter_config.json"}
     for files in (adapter_files(folder, smaller), changed, lacking):
         with pytest.raises(RecordsError, match=r"No final training of the study sha256:.* wrote the files"):
             bound(make_pack(folder), VERSION, files)

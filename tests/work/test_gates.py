@@ -75,8 +75,14 @@ def test_no_number_can_be_missing_or_broken_and_pass(path: tuple[Any, ...], valu
 
 
 def test_nothing_shown_is_undecidable_everywhere():
-    judged = judge(GATES, Shown(None, [], []), at=AT)
+    judged = judge(GATES, Shown({}, [], []), at=AT)
     assert {one.verdict for one in judged} == {"undecidable"} and len(judged) == 9
+
+
+def test_without_a_study_one_sentence_says_so():
+    judged = judge(GATES, Shown(None, WHOLE.reports, WHOLE.data), at=AT)
+    assert [(one.gate, one.verdict) for one in judged if one.verdict != "pass"] == [("evidence", "undecidable")]
+    assert judged[0].says == "No study is attached to the version as its evidence."
 
 
 @pytest.mark.parametrize(

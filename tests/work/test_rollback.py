@@ -146,3 +146,11 @@ def test_it_works_while_the_database_cannot_be_written(tmp_path: Path, monkeypat
         ("alias.stopped", "smoke", "高橋"),
     ]
     assert at(thawed) is None
+
+
+def test_a_version_is_no_alias(tmp_path: Path):
+    records = alive(tmp_path)
+    with pytest.raises(RecordsError, match=f"{MODEL}@1 is a version, not an alias"):
+        rollback(records, f"{MODEL}@1", actor=OPERATOR, reason=WHY)
+    with pytest.raises(RecordsError, match=f"{MODEL}@nix never pointed to anything"):
+        stop(records, f"{MODEL}@nix", actor=OPERATOR, reason=WHY)

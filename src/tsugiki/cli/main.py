@@ -15,11 +15,17 @@ from typing import Annotated, NoReturn
 import typer
 
 from tsugiki import __version__
+from tsugiki.cli import registry_ledger, registry_life, registry_people
 from tsugiki.cli.adapters import evaluate, train
 from tsugiki.cli.data import check
+from tsugiki.cli.export import check_command, export
 from tsugiki.cli.money import money, prices
 from tsugiki.cli.portfolio import portfolio
 from tsugiki.cli.registry import app as registry
+from tsugiki.cli.registry_backup import backup, gc, restore
+from tsugiki.cli.registry_evidence import attach_evidence, evidence, export_evidence, verify_archive
+from tsugiki.cli.registry_mlflow import app as mlflow
+from tsugiki.cli.registry_retention import app as retention
 from tsugiki.cli.slides import slides
 from tsugiki.cli.studies import demo, estimate, lessons, poc, scorecard
 from tsugiki.cli.templates import templates
@@ -52,9 +58,19 @@ def every_command(
 
 COMMANDS = (
     demo, check, estimate, poc, scorecard, slides, lessons, train, evaluate, templates, portfolio, prices, money,
+    export,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)
+for command in (*registry_life.COMMANDS, *registry_ledger.COMMANDS):
+    registry.command()(command)
+registry.add_typer(registry_people.people)
+registry.add_typer(registry_people.token)
+for command in (attach_evidence, evidence, export_evidence, verify_archive, backup, restore, gc):
+    registry.command()(command)
+registry.add_typer(retention)
+registry.command("check")(check_command)
+registry.add_typer(mlflow)
 app.add_typer(registry)
 
 

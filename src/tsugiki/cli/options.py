@@ -10,8 +10,8 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
-from types import UnionType
-from typing import Annotated, Any, Union, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -63,7 +63,7 @@ def _options(source: From) -> list[inspect.Parameter]:
 
 def _option(name: str, info: FieldInfo, panel: str, default: Any) -> inspect.Parameter:
     flag = SHORT.get(name, "--" + name.replace("_", "-"))
-    listed, either = get_origin(info.annotation) is tuple, get_origin(info.annotation) in (Union, UnionType)
+    listed, either = get_origin(info.annotation) is tuple, _is_either(info)
     default = ",".join(map(str, default)) if listed else str(default) if either else default
     names = f"{flag}/--no-{flag[2:]}" if info.annotation is bool else flag
     metavar = "A,B,.." if listed else "N|auto" if either else None
@@ -72,12 +72,17 @@ def _option(name: str, info: FieldInfo, panel: str, default: Any) -> inspect.Par
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 
+def _is_either(info: FieldInfo) -> bool:
+    """A number or a word, such as `auto`. A number or nothing is an option that may be left out."""
+    return get_origin(info.annotation) in (Union, UnionType) and NoneType not in get_args(info.annotation)
+
+
 def _build(source: From, given: dict[str, Any], options: list[inspect.Parameter]) -> Knobs:
     values = {option.name: given[option.name] for option in options}
     for name, info in source.kind.model_fields.items():
         if name in values and get_origin(info.annotation) is tuple:
             values[name] = tuple(part.strip() for part in values[name].split(",") if part.strip())
-        elif name in values and get_origin(info.annotation) in (Union, UnionType):
+        elif name in values and _is_either(info):
             values[name] = int(values[name]) if values[name].lstrip("-").isdecimal() else values[name]
     try:
         return parse(source.kind, values, source="command line")

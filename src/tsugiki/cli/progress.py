@@ -6,7 +6,7 @@ Used by the commands that train. Takes the events of `work` and decides nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -129,7 +129,9 @@ def _place(event: Event) -> str:
 
 
 def _schedule(event: Event) -> str:
-    lines = [f"{len(event['trials'])} trials, about {event['minutes']:.0f} minutes."]
+    cost = event["cost"]
+    price = f", {cost['amount']:,.4g} {cost['currency']} (prices of {cost['date']})" if cost else ""
+    lines = [f"{len(event['trials'])} trials, about {event['minutes']:.0f} minutes{price}: {_parts(event['trials'])}."]
     for cut in event["cuts"]:
         names = f" (without {', '.join(cut['names'])})" if cut["names"] else ""
         change = f"{CUTS[cut['what']]} {cut['before']} → {cut['after']}{names}"
@@ -137,6 +139,15 @@ def _schedule(event: Event) -> str:
     if not event["fits"]:
         lines.append(f"That is more than the {max(0, event['budget_minutes']):.0f} minutes that are left.")
     return "\n".join(lines)
+
+
+def _parts(trials: Sequence[Mapping[str, Any]]) -> str:
+    """What each part of the plan takes."""
+    parts = {"search": "rates and ranks", "curve": "learning curve", "train": "methods"}
+    minutes = dict.fromkeys(parts, 0.0)
+    for trial in trials:
+        minutes["curve" if trial["rows"] is not None else trial["kind"]] += trial["seconds"] / 60
+    return ", ".join(f"{parts[name]} {value:.0f}" for name, value in minutes.items() if value)
 
 
 SENTENCES: Mapping[str, Callable[[Event], str]] = {

@@ -6,12 +6,13 @@ Used by the modules that add commands to the sub-app. Nothing heavy is imported 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tsugiki.errors import RecordsError
+from tsugiki.errors import RecordsError, UsageError
 
 if TYPE_CHECKING:
     from tsugiki.records.open import Records
@@ -26,6 +27,9 @@ RegistryFolder = Annotated[
 ]
 TokenFile = Annotated[
     Path | None, typer.Option("--token-file", help=f"file that holds your token; else it is taken from {TOKEN}")
+]
+SaveToken = Annotated[
+    Path | None, typer.Option("--save-token", help="write the token here, for your eyes only, instead of printing it")
 ]
 Reason = Annotated[str, typer.Option("--reason", help="why, for the ledger")]
 
@@ -42,6 +46,25 @@ def acting(records: Records, token_file: Path | None) -> Actor:
     from tsugiki.records.tokens import actor_of
 
     return actor_of(records.database, _token(token_file))
+
+
+def token_place(file: Path | None) -> Callable[[str], str | None]:
+    """What takes a token that is shown once: into `file`, or handed back for the terminal where there is none.
+
+    Called before the token is made, so that none is lost. Raises UsageError for a file that exists already or that
+    cannot be made.
+    """
+    if file is None:
+        return lambda token: token
+    why = "it exists already" if file.exists() else "its folder cannot be written to"
+    if file.exists() or not os.access(file.absolute().parent, os.W_OK):
+        raise UsageError(f"{file} cannot take the token: {why}.", fix="Name another file with --save-token.")
+
+    def save(token: str) -> None:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as opened:
+            opened.write(token + "\n")
+
+    return save
 
 
 def _token(file: Path | None) -> str:

@@ -21,7 +21,7 @@ def templates(
     as_json: AsJson = False,
 ) -> None:
     """Templates per kind of work: intake form, evaluation plan, example rows, and how many rows it takes."""
-    from tsugiki.report.text import columns
+    from tsugiki.width import columns
     from tsugiki.work.kinds import KINDS
     from tsugiki.work.papers import as_json as described
     from tsugiki.work.papers import guide, listing, write_papers

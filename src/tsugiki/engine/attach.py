@@ -85,6 +85,14 @@ def tied_weights(model: nn.Module) -> frozenset[str]:
     return frozenset(name for group in names.values() if len(group) > 1 for name in group)
 
 
+def tied_layers(trainable: Trainable) -> frozenset[str]:
+    """Low-rank layers whose frozen weight stands in another place as well, such as a head that is the embedding."""
+    held = [id(one) for module in trainable.model.modules() for one in module._parameters.values() if one is not None]
+    return frozenset(
+        name for name, layer in trainable.low_rank_layers().items() if held.count(id(layer.base.weight)) > 1
+    )
+
+
 def linear_layer(model: nn.Module, name: str) -> nn.Linear:
     """The linear layer of that name; raises PlanError for anything else."""
     found = _module(model, name)

@@ -35,17 +35,31 @@ def generate(
     A row ends at an end-of-text token, after `max_new_tokens`, or as soon as `done` says of its text so far that
     nothing behind it is wanted; that text is returned whole.
     """
+    found = generate_ids(model, tokenizer, prompts, max_new_tokens=max_new_tokens, batch_size=batch_size, done=done)
+    return [_text(tokenizer, tokens) for tokens in found]
+
+
+def generate_ids(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int,
+    batch_size: int = 32,
+    done: Done | None = None,
+) -> list[list[int]]:
+    """As `generate`, but the token ids of each answer, without the token that ended it."""
     rows = [prompt_ids(tokenizer, prompt) for prompt in prompts]
     # Longest first: what does not fit into memory fails at once, and rows of one batch need little padding.
     order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
     ending = _Ending(end_ids(model, tokenizer), done, max_new_tokens)
-    answers = [""] * len(rows)
+    answers: list[list[int]] = [[] for _ in rows]
     with _inference(model):
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             decoded = _decode(model, tokenizer, [rows[index] for index in batch], ending)
             for index, tokens in zip(batch, decoded, strict=True):
-                answers[index] = _text(tokenizer, tokens)
+                answers[index] = tokens
     return answers
 
 

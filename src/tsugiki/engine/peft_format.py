@@ -52,12 +52,9 @@ def peft_config(plan: Plan, base_name: str, tied: frozenset[str]) -> dict[str, A
     Whole modules trained in full become `modules_to_save`; a module of which only a part is trained has no place there,
     nor has a weight that is `tied` to another: PEFT would train and store one of the two alone.
     """
-    if not plan.low_rank or plan.bottlenecks or not tied.isdisjoint(plan.full):
+    if peft_obstacle(plan, tied) is not None:
         return None
-    parts = list(plan.low_rank.values())
-    first = parts[0]
-    if any(part.dora != first.dora or part.dropout != first.dropout for part in parts):
-        return None
+    first = next(iter(plan.low_rank.values()))
     modules = sorted({name.rpartition(".")[0] for name in plan.full})
     return {
         "peft_type": "LORA",
@@ -79,6 +76,20 @@ def peft_config(plan: Plan, base_name: str, tied: frozenset[str]) -> dict[str, A
         },
         "modules_to_save": modules or None,
     }
+
+
+def peft_obstacle(plan: Plan, tied: frozenset[str]) -> str | None:
+    """Why PEFT's LoRA cannot express the plan, in a few words; None where it can."""
+    if plan.bottlenecks:
+        return "it has bottleneck parts, and PEFT's LoRA has none"
+    if not plan.low_rank:
+        return "it has no low-rank part, only weights trained in full"
+    if on_tied := sorted(tied & set(plan.full)):
+        return f"{on_tied[0]} is trained in full and is the same weight as another, which PEFT would untie"
+    first = next(iter(plan.low_rank.values()))
+    if any(part.dora != first.dora or part.dropout != first.dropout for part in plan.low_rank.values()):
+        return "its layers differ in DoRA or dropout, and PEFT has one setting for all"
+    return None
 
 
 def peft_tensor_name(name: str) -> str:

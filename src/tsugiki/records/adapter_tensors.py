@@ -69,7 +69,8 @@ def _is_named(name: str, config: PeftConfig) -> bool:
         or (config.lora_bias and name.endswith(".lora_B.bias"))
         or (config.bias != "none" and leaf == "bias")
         or (bool(config.trainable_token_indices) and "trainable_tokens" in leaf)
-        or any(f".{module}.".find(f".{saved}.") >= 0 for saved in config.modules_to_save)
+        # peft saves every module whose name ends so, within a word as well: `norm` means input_layernorm too.
+        or any(f"{saved}." in f"{module}." for saved in config.modules_to_save)
         or (leaf == "weight" and not EMBEDDINGS.isdisjoint(parts))
     )
 

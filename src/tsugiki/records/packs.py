@@ -9,13 +9,26 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, insert, select
 
 from tsugiki.records import times
 from tsugiki.records.schema import blobs, erasures, pack_files, packs, version_files
 from tsugiki.records.store import Blob
+
+
+class Version(Protocol):
+    """What evidence needs to know of a version; `digest` is that of its manifest."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def digest(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,12 @@ def packs_of(connection: Connection, version: int | None = None) -> list[PackRow
         PackRow(row.seq, row.version, row.kind, row.digest, row.at, bytes(row.body))
         for row in connection.execute(query)
     ]
+
+
+def trained_files(connection: Connection, version: int) -> dict[str, str]:
+    """Path to digest of the files of the version with that seq."""
+    query = select(version_files.c.path, version_files.c.digest).where(version_files.c.seq == version)
+    return {row.path: row.digest for row in connection.execute(query)}
 
 
 def files_of(connection: Connection, pack: int) -> dict[str, str]:

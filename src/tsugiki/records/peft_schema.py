@@ -22,6 +22,8 @@ LARGEST_RANK = 4096
 MODULE_NAME = re.compile(r"[\w.\-]{1,500}")
 TASKS = Literal["CAUSAL_LM", "SEQ_2_SEQ_LM", "SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION"]
 PLAIN = "Convert the adapter to plain LoRA first, or repair the file."
+AUTO = "auto_mapping"  # names a class to import; PEFT writes it for an adapter without a task
+NO_MAPPING = "Save the adapter with a task_type, or set auto_mapping to null."
 
 
 def _pattern(text: str) -> str:
@@ -101,7 +103,7 @@ def read_config(value: dict[str, Any], where: str) -> PeftConfig:
     try:
         return PeftConfig.model_validate_json(json.dumps(on))
     except ValidationError as error:
-        raise RecordsError(f"{where} {_first_fault(error, on)}.", fix=PLAIN) from None
+        raise RecordsError(f"{where} {_first_fault(error, on)}.", fix=NO_MAPPING if AUTO in on else PLAIN) from None
 
 
 def _is_off(value: Any) -> bool:

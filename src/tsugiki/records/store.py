@@ -59,6 +59,9 @@ class Place(Protocol):
 
     def exists(self, digest: str) -> bool: ...
 
+    def modified(self, digest: str) -> float:
+        """Seconds since the epoch at which it appeared. FileNotFoundError when there is none."""
+
     def delete(self, digest: str) -> None: ...
 
     def digests(self) -> Iterator[str]: ...
@@ -131,6 +134,14 @@ class Store:
         """Whether there is something under that digest; says nothing about its content."""
         with self._told("read"):
             return self._place.exists(_checked(digest))
+
+    def modified(self, digest: str) -> float | None:
+        """Seconds since the epoch at which a file appeared; None where there is none (any more)."""
+        with self._told("read"):
+            try:
+                return self._place.modified(_checked(digest))
+            except FileNotFoundError:
+                return None
 
     def delete(self, digest: str) -> None:
         """Remove a file that nothing references; nothing to do when it is gone already."""

@@ -77,6 +77,10 @@ class BucketPlace:
         with _plain_errors():
             return bool(self._files.exists(self._path(digest)))
 
+    def modified(self, digest: str) -> float:
+        with _plain_errors():
+            return float(self._files.modified(self._path(digest)).timestamp())
+
     def delete(self, digest: str) -> None:
         with _plain_errors():
             if self._files.exists(self._path(digest)):

@@ -51,6 +51,9 @@ class FolderPlace:
     def exists(self, digest: str) -> bool:
         return os.path.lexists(self._path(digest))
 
+    def modified(self, digest: str) -> float:
+        return self._path(digest).lstat().st_mtime
+
     def delete(self, digest: str) -> None:
         path = self._path(digest)
         path.unlink(missing_ok=True)

@@ -30,7 +30,6 @@ from tsugiki.records.times import now
 
 DEFAULT_DAYS, MOST_DAYS = 90, 365
 FREE_TRIES, FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 5, 30, 3600
-SOON_DAYS = 14
 
 _SHAPE = re.compile(r"tsg_([0-9a-f]{16})_([0-9a-f]{64})")
 _HASHER = PasswordHasher()  # argon2id with the second recommended setting of RFC 9106

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -38,7 +38,10 @@ Json = dict[str, Any]
 
 
 class Facts(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    # NaN stays NaN on its way out, so that canonical JSON refuses it instead of reading null.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, ser_json_inf_nan="constants", defer_build=True
+    )
 
 
 class FileFacts(Facts):
@@ -261,14 +264,14 @@ def version_at(connection: Connection, seq: int) -> Version:
     return _version(row)
 
 
-def version_lines(connection: Connection, model: str | None = None) -> Iterator[VersionLine]:
+def version_lines(connection: Connection, model: str | None = None) -> list[VersionLine]:
     """Every version, or those of one model: models in order of their names, newest first."""
     columns = versions.c
     query = select(columns.model, columns.number, columns.digest, columns.creator, columns.created_at)
     if model is not None:
         query = query.where(_is(model))
-    for row in connection.execute(query.order_by(columns.model, columns.number.desc())):
-        yield VersionLine(*row)
+    rows = connection.execute(query.order_by(columns.model, columns.number.desc())).all()
+    return [VersionLine(*row) for row in rows]
 
 
 def files_of(connection: Connection, version: Version) -> tuple[StoredFile, ...]:

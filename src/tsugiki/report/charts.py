@@ -7,7 +7,6 @@ marks the method the verdict is about, everything else is grey: it prints, and n
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ FONTS = (
 )
 INK, SUBJECT, OTHER, FAINT, HAIR = "#1d252c", "#0b4f8a", "#6b7780", "#9aa5ad", "#dde2e6"
 COST_AXES = ("peak_memory_bytes", "train_seconds", "adapter_bytes")
+CURVE_WIDTH = 640
 _ROW = 18
 _PANEL = 0.56  # share of a panel's width that the longest bar takes; the rest is for its label
 
@@ -94,7 +94,7 @@ def curve_chart(card: Card) -> Chart | None:
     layers = [
         *_least_data(curve, x, domain, language),
         *_fitted_line(fitted, largest, x, y),
-        *_criterion(card, "y"),
+        *_criterion(card, "y", at_end=abs(measured[0]["estimate"] - criteria(card).get("success", 0)) < 0.15),
         dots.mark_rule(color=SUBJECT, strokeWidth=2).encode(x=x, y=alt.Y("low:Q"), y2="high:Q"),
         dots.mark_point(filled=True, opacity=1, size=70, color=SUBJECT).encode(x=x, y=y),
         dots.mark_text(fontWeight="bold", color=SUBJECT).encode(x=x, y=alt.Y("label_at:Q"), text="label:N"),
@@ -104,7 +104,7 @@ def curve_chart(card: Card) -> Chart | None:
     spoken += "".join(say("chart.curve_forecast_row", language, n=row["n"], value=row["estimate"]) for row in ahead)
     legend = "curve_legend_forecast" if ahead else "curve_legend" if fitted else "curve_legend_bare"
     return drawn(
-        alt.layer(*layers).properties(width=640, height=190),
+        alt.layer(*layers).properties(width=CURVE_WIDTH, height=190),
         title=say("chart.curve", language, metric=metric, method=name_of("method", curve["method"], language)),
         note=f"{say(f'chart.{legend}', language, confidence=confidence_of(card))} / {say('chart.curve_x', language)}",
         spoken=say("chart.curve_alt", language, metric=metric, rows=spoken),
@@ -207,8 +207,8 @@ def cost_rows(card: Card, axis: str, index: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def _criterion(card: Card, across: Literal["x", "y"]) -> list[alt.Chart]:
-    """The success criterion as a dashed line across the chart, named at its end."""
+def _criterion(card: Card, across: Literal["x", "y"], *, at_end: bool = False) -> list[alt.Chart]:
+    """The success criterion as a dashed line across the chart, named where it begins, or `at_end` where it ends."""
     success = criteria(card).get("success")
     if success is None:
         return []
@@ -221,8 +221,8 @@ def _criterion(card: Card, across: Literal["x", "y"]) -> list[alt.Chart]:
         name = _chart(values).mark_text(dy=-8, color=INK, fontSize=10)
         return [line.encode(x=x), name.encode(x=x, y=alt.value(0), text="text:N")]
     y = alt.Y("at:Q", scale=scale)
-    name = _chart(values).mark_text(align="left", dy=-7, color=INK, fontSize=10)
-    return [line.encode(y=y), name.encode(x=alt.value(4), y=y, text="text:N")]
+    name = _chart(values).mark_text(align="right" if at_end else "left", dy=-7, color=INK, fontSize=10)
+    return [line.encode(y=y), name.encode(x=alt.value(CURVE_WIDTH - 4 if at_end else 4), y=y, text="text:N")]
 
 
 def _curve_label(row: Mapping[str, Any], card: Card) -> dict[str, Any]:
@@ -272,11 +272,13 @@ def _least_data(curve: Mapping[str, Any], x: alt.X, domain: list[float], languag
     if low >= high:
         return []
     text = say("chart.least_data", language, n=least["n"])
-    chart = _chart([{"n": low, "to": high, "middle": math.sqrt(low * high), "text": text}])
-    middle = alt.X("middle:Q", scale=alt.Scale(type="log", domain=domain, nice=False))
+    late = low * high > domain[0] * domain[1]  # in the right half, where the label runs to the left
+    chart = _chart([{"n": low, "to": high, "label_at": high if late else low, "text": text}])
+    place = alt.X("label_at:Q", scale=alt.Scale(type="log", domain=domain, nice=False))
+    name = chart.mark_text(align="right" if late else "left", color=INK, fontSize=10)
     return [
         chart.mark_rect(color=FAINT, opacity=0.2).encode(x=x, x2="to:Q", y=alt.value(0), y2=alt.value(190)),
-        chart.mark_text(color=INK, fontSize=10).encode(x=middle, y=alt.value(-8), text="text:N"),
+        name.encode(x=place, y=alt.value(-8), text="text:N"),
     ]
 
 

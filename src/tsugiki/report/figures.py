@@ -50,6 +50,15 @@ def _whole_percent(value: float, _: Language) -> str:
     return f"{value * 100:.0f}%"
 
 
+def _chance(value: float, language: Language) -> str:
+    """A probability that was estimated is never none and never certain."""
+    if 0.01 <= value <= 0.99:
+        return _whole_percent(value, language)
+    if language == "ja":
+        return "99%超" if value > 0.5 else "1%未満"
+    return f"{'over' if value > 0.5 else 'under'}{SPACE}{99 if value > 0.5 else 1}%"
+
+
 def _points(value: float, language: Language) -> str:
     return f"{_signed(value * 100, 1)}{'ポイント' if language == 'ja' else SPACE + 'points'}"
 
@@ -78,7 +87,7 @@ def _standing(value: float, _: Language) -> str:
 
 
 def _p(value: float, _: Language) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+    return f"p{SPACE}<{SPACE}0.001" if value < 0.001 else f"p{SPACE}={SPACE}{value:.3f}"
 
 
 def _signed_percent(value: float, _: Language) -> str:
@@ -160,9 +169,13 @@ def _money(value: Mapping[str, Any], _: Language) -> str:
     return f"{less}{sign}{text}" if sign else f"{less}{text}{SPACE}{currency}"
 
 
+def whole_days(months: float) -> int:
+    return round(months * _DAYS_PER_MONTH)
+
+
 def _months(value: float, language: Language) -> str:
     """Days within the first month."""
-    days = round(value * _DAYS_PER_MONTH)
+    days = whole_days(value)
     if value >= 1:
         return f"{value:,.1f}{'か月' if language == 'ja' else SPACE + 'months'}"
     if days < 1:
@@ -189,6 +202,7 @@ def _text(value: Any, _: Language) -> str:
 FORMS: Mapping[str, Callable[[Any, Language], str]] = {
     "percent": _percent,
     "whole_percent": _whole_percent,
+    "chance": _chance,
     "signed_percent": _signed_percent,
     "points": _points,
     "bare_points": _bare_points,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tsugiki.report.figures import Language, shown
+from tsugiki.report.figures import Language, shown, whole_days
 from tsugiki.report.scorecard import Card
 from tsugiki.report.tables import Cell, Notes, Row
 from tsugiki.report.words import has, name_of, say
@@ -40,7 +40,8 @@ def money_lead(card: Card) -> list[str]:
     values = {**_values(card), "net": _amount(money, net["estimate"]), "interval": money_interval(money, net, language)}
     found = [say(f"money.lead_{word}", language, **values)]
     back, once = money["break_even"]["months"], _amount(money, money["once"]["total"])
-    word = "never" if back["estimate"] is None else "back"
+    soon = back["high"] is not None and whole_days(back["high"]) < 1
+    word = "never" if back["estimate"] is None else "soon" if soon else "back"
     interval = _interval(money, back, "months", language, less=False)
     found.append(say(f"money.lead_{word}", language, months=back["estimate"], once=once, interval=interval))
     least = money["break_even"]["cases_per_month"]["estimate"]

@@ -17,8 +17,8 @@ from markupsafe import Markup
 from tsugiki.report.figures import MISSING, Language, interval, shown
 from tsugiki.report.html import environment, stylesheet
 from tsugiki.report.portfolio_chart import value_chart
-from tsugiki.report.text import columns
 from tsugiki.report.words import name_of, say
+from tsugiki.width import columns
 
 Portfolio = Mapping[str, Any]
 Entry = Mapping[str, Any]

@@ -28,6 +28,7 @@ from tsugiki.report.scorecard import Card, subject
 from tsugiki.report.slices import weakest
 from tsugiki.report.tables import Cell, Notes, Row
 from tsugiki.report.words import name_of, say
+from tsugiki.width import columns
 
 
 def render_text(card: Card) -> str:
@@ -82,11 +83,6 @@ def _aligned(rows: list[Row]) -> list[str]:
         + "  ".join(f"{text}{' ' * (width - columns(text))}" for text, width in zip(line, widths, strict=True)).rstrip()
         for line in table
     ]
-
-
-def columns(text: str) -> int:
-    """Cells that a terminal uses: Japanese characters take two."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def _numbers(card: Card) -> Iterator[tuple[str, str]]:

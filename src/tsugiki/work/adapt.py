@@ -87,7 +87,7 @@ def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
         plan_spec = plan_spec.model_copy(update={"rank": sufficient_rank(ranks)})
     prove_untouched(base, before)
     shape = answer_shape(base.tokenizer, learned)
-    about = manifest(learned, held_back, wanted.recipe, template, source.table.digest, shape)
+    about = manifest(learned, held_back, wanted.recipe, template, source.table.digest, shape, base.tokenizer)
     size = save_adapter(trainable, out, {**about, "training": asdict(found)})
     shutil.rmtree(checkpoint, ignore_errors=True)
     return {

@@ -1,7 +1,7 @@
 """Verify an evidence archive of tsugiki on any machine: python verify.py ARCHIVE --public-key ledger.pub
 
 Needs Python 3.11 and `cryptography`, nothing else: this file travels inside every archive as verify.py, and is called
-by `tsugiki registry verify-archive`. Use the public key that you were given earlier and by another way than the archive;
+by `tsugiki registry verify-archive`. Use the public key that you were given earlier, by another way than the archive:
 the one inside proves nothing. Exit status 0: everything in the archive is as the registry signed it; 1: it is not, and
 the first bad file or record is named. Never unpacks, never writes, never runs what it reads, and imports nothing of
 tsugiki.
@@ -36,9 +36,11 @@ FORMAT = 1
 LIST, SIGNATURE = "archive.json", "archive.sig"
 EVENTS, CHECKPOINT = "ledger/events.jsonl", "ledger/checkpoint.json"
 TABLES = ("versions", "packs", "requests", "decisions")
+OWNERS = (("packs", "version", "versions"), ("requests", "version", "versions"), ("decisions", "request", "requests"))
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}){0,7}")
 LARGEST_JSON = 256 * 2**20  # bytes of one file that is read whole
 LARGEST_EVENT = 64 * 2**20
+LARGEST_KEY = 4096  # or a whole archive would do, since there is a key somewhere in it
 CHUNK = 2**20
 EVENT_FIELDS = {
     "seq", "previous", "at", "actor", "kind", "object", "before", "after", "reason", "request", "tool", "rows",
@@ -79,6 +81,7 @@ class Report:
     requests: int = 0
     decisions: int = 0
     files: int = 0
+    files_erased: int = 0
     texts: int = 0
     texts_elsewhere: int = 0  # kept in the registry and left out of the archive
     texts_erased: int = 0
@@ -109,9 +112,9 @@ def told(found: Report) -> str:
     lines = [
         f"GOOD  {found.version} ({found.digest})",
         f"registry {found.registry}, key {found.key}",
-        f"{found.events} events to {found.until}; {found.packs} packs with {found.files} files, "
-        f"{found.requests} requests, {found.decisions} decisions",
-        f"texts of rows: {found.texts} here, {found.texts_elsewhere} only in the registry, {found.texts_erased} deleted",
+        f"{found.events} events to {found.until}; {found.requests} requests, {found.decisions} decisions",
+        f"{found.packs} packs with {found.files} files, {found.files_erased} deleted",
+        f"rows with texts: {found.texts} here, {found.texts_elsewhere} in the registry, {found.texts_erased} deleted",
     ]
     lines += [f"{one['seq']:>8}  {one['at']}  {one['actor']}  {one['kind']}  {one['object']}" for one in found.history]
     return "\n".join(lines)
@@ -161,7 +164,7 @@ def entries(file: IO[bytes]) -> list[Entry]:
             raise BadArchive(repr(name), "not a name that an archive may hold")
         if head + raw != local_header(name, size, crc):
             raise BadArchive(name, "it is compressed, encrypted, or otherwise not stored as it is")
-        if found and name <= found[-1].name or name.lower() in seen:
+        if (found and name <= found[-1].name) or name.lower() in seen:
             raise BadArchive(name, "it is there twice, or out of order")
         entry = Entry(name, file.tell(), size, crc)
         if _crc(file, entry) != crc:
@@ -192,7 +195,7 @@ def _blocks(file: IO[bytes], entry: Entry) -> Iterator[bytes]:
 
 def _key(pem: bytes) -> Ed25519PublicKey:
     try:
-        key = load_pem_public_key(pem)
+        key = load_pem_public_key(pem) if len(pem) <= LARGEST_KEY else None
     except ValueError:
         key = None
     if not isinstance(key, Ed25519PublicKey):
@@ -291,7 +294,7 @@ class _Archive:
         """One chain from the registry's first event to the signed checkpoint; picks up what it says on the way."""
         previous = _digest(_canonical({"registry": registry, "key": self.key_digest}))
         at, seq = "", 0
-        for seq, line in enumerate(self._lines(), start=1):  # noqa: B007 - the last one is wanted
+        for seq, line in enumerate(self._lines(), start=1):
             where = f"{EVENTS}, event {seq}"
             event = _object(where, line)
             if set(event) != EVENT_FIELDS or _canonical(event) != line:
@@ -333,11 +336,7 @@ class _Archive:
         for row in event["rows"].get("versions", ()):
             if row["digest"] == version["digest"]:
                 ours = self._want("versions", seq, row)
-        for table, column, owner in (
-            ("packs", "version", "versions"),
-            ("requests", "version", "versions"),
-            ("decisions", "request", "requests"),
-        ):
+        for table, column, owner in OWNERS:
             for row in event["rows"].get(table, ()):
                 if row[column] in self.named[owner]:
                     ours = self._want(table, seq, row)
@@ -378,10 +377,12 @@ class _Archive:
         listed = {one["path"]: one["digest"] for one in manifest["files"]}
         for path, digest in listed.items():
             place = f"packs/{seq}/{path}"
+            if place not in self.digests and digest in self.erased:
+                self.report.files_erased += 1
+                continue
             if self.digests.get(place) != digest:
-                raise BadArchive(
-                    place, "it is not the file that the evidence names" if place in self.digests else "it is missing"
-                )
+                why = "it is not the file that the evidence names" if place in self.digests else "it is missing"
+                raise BadArchive(place, why)
             self.report.files += 1
         for path, digest in self.pack_files[seq].items():
             if path in listed:

@@ -224,7 +224,8 @@ def _study(evidence: Evidence) -> Card:
             "rank": _rank(evidence),
         },
         "budget": {
-            "minutes": lock["design"]["budget_minutes"],
+            "minutes": schedule.allowed_minutes,
+            "money": lock["design"]["budget_money"],
             "used_minutes": evidence.spent_seconds / 60,
         },
     }

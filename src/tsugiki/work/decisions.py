@@ -23,11 +23,11 @@ from tsugiki.work.lifecycle import (
     refuse_too_near,
     refuse_unless_passed,
     refuse_withdrawn,
-    said,
     subject_of,
 )
 from tsugiki.work.policy import policy_in_force
 from tsugiki.work.promotion import Promoted, promoted
+from tsugiki.work.reason import said
 from tsugiki.work.requests import Standing, decide, refuse_unless_alive, standing
 from tsugiki.work.rollback import Moved, stop_in
 

@@ -112,6 +112,7 @@ class Schedule:
     cuts: tuple[Cut, ...]
     minutes: float  # predicted, all trials together
     budget_minutes: float  # what was left for the trials when the schedule was made
+    allowed_minutes: float  # what the whole study may take
     steps: int
     curve_sizes: tuple[int, ...]
     prior: Prior
@@ -141,7 +142,7 @@ def _schedule_from_json(value: Mapping[str, Any]) -> Schedule:
         for name in ("trials", "spare")
     )
     cuts = tuple(Cut(**{**cut, "names": tuple(cut["names"])}) for cut in value["cuts"])
-    rest = {name: value[name] for name in ("minutes", "budget_minutes", "steps")}
+    rest = {name: value[name] for name in ("minutes", "budget_minutes", "allowed_minutes", "steps")}
     prior = prior_from_json(value["prior"])
     sizes = tuple(value["curve_sizes"])
     return Schedule(trials=trials, cuts=cuts, curve_sizes=sizes, prior=prior, spare=spare, **rest)
@@ -179,6 +180,7 @@ def design_study(
         cuts=cuts,
         minutes=sum(trial.seconds for trial in trials) / 60,
         budget_minutes=budget_minutes,
+        allowed_minutes=design.budget_minutes,
         steps=outline.steps,
         curve_sizes=outline.curve_sizes,
         prior=prior,

@@ -45,11 +45,11 @@ def evaluate_adapter(wanted: Evaluation, emit: Emit) -> dict[str, Any]:
     source = read_source(wanted.data)
     emit({"event": "reading", "sentence": source.guess.sentence})
     findings = check(source.examples, excluded=source.guess.excluded)
-    test, seen = _unseen(findings, source, about)
+    test, seen = unseen_rows(findings, source, about)
     emit({"event": "phase", "phase": "load"})
     held = about.get("quantize", "none")  # as it was trained: an adapter fits the weights that it has seen
-    precision, trained_shape = _as_trained(wanted.adapter, about)
-    base = load_base(BaseSpec(wanted.base or _base_name(wanted.adapter, about), precision=precision, quantize=held))
+    precision, trained_shape = as_trained(wanted.adapter, about)
+    base = load_base(BaseSpec(wanted.base or base_name(wanted.adapter, about), precision=precision, quantize=held))
     template: Template = about.get("template", "plain")
     rendered = render_for(base, template)
     prompts = [rendered(example) for example in test]
@@ -68,7 +68,8 @@ def evaluate_adapter(wanted: Evaluation, emit: Emit) -> dict[str, Any]:
     }
 
 
-def _unseen(findings: Findings, source: Source, about: Mapping[str, Any]) -> tuple[tuple[Example, ...], int]:
+def unseen_rows(findings: Findings, source: Source, about: Mapping[str, Any]) -> tuple[tuple[Example, ...], int]:
+    """The rows that neither trained the adapter nor chose its checkpoint, and how many did; DataError for none."""
     marks, digest = set(map(str, about.get("seen") or ())), str(about.get("data_digest", ""))
     test = tuple(example for example in findings.examples if prompt_mark(digest, example.prompt) not in marks)
     seen = len(findings.examples) - len(test)
@@ -81,7 +82,7 @@ def _unseen(findings: Findings, source: Source, about: Mapping[str, Any]) -> tup
     return test, seen
 
 
-def _as_trained(adapter: Path, about: Mapping[str, Any]) -> tuple[Precision, AnswerShape | None]:
+def as_trained(adapter: Path, about: Mapping[str, Any]) -> tuple[Precision, AnswerShape | None]:
     """Number format of the base and form of the answers, as the manifest has them; it may come from anywhere."""
     recipe: Any = about.get("recipe", {})
     answer: Any = about.get("answer")
@@ -104,7 +105,8 @@ def _as_trained(adapter: Path, about: Mapping[str, Any]) -> tuple[Precision, Ans
     return precision, AnswerShape(tokens, separator)
 
 
-def _base_name(adapter: Path, about: Mapping[str, Any]) -> str:
+def base_name(adapter: Path, about: Mapping[str, Any]) -> str:
+    """The name that the adapter was trained with; AdapterError where its folder does not say."""
     name = about.get("base", {}).get("name")
     if name is None:
         raise AdapterError(f"{adapter} does not say which base it belongs to.", fix="Name the base with --base.")

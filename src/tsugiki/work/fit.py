@@ -37,6 +37,7 @@ from tsugiki.measure.meter import Meter
 from tsugiki.work.assess import AnswerShape, answer_all, answer_shape, general_losses, scored
 from tsugiki.work.choose import LOSS_TOLERANCE, best_try
 from tsugiki.work.examples import prompt_mark, read_examples
+from tsugiki.work.golden import golden_as_json, golden_tokens
 from tsugiki.work.prepare import TRAIN, read_check
 from tsugiki.work.spec import Template, TrialSpec, adapter_folder, prefix_folder, scratch_folder
 from tsugiki.work.speed import change_cost, latencies
@@ -262,7 +263,9 @@ def _manifest(task: Task, spec: TrialSpec, study: Path, shape: AnswerShape) -> V
     check = read_check(study)
     assert check is not None, "a trial without data"
     dev = read_examples(study / spec.dev)
-    return {**manifest(task.train, dev, spec.recipe, spec.template, check["digest"], shape), "trial": spec.id}
+    tokenizer = task.base.tokenizer
+    about = manifest(task.train, dev, spec.recipe, spec.template, check["digest"], shape, tokenizer)
+    return {**about, "trial": spec.id}
 
 
 def manifest(
@@ -272,9 +275,11 @@ def manifest(
     template: Template,
     data_digest: str,
     shape: AnswerShape,
+    tokenizer: Any,
 ) -> Values:
     """What the engine cannot know about an adapter: how it was trained, on which rows of which file, and what its
-    answers look like. `seen` marks the prompts that trained it or chose its checkpoint.
+    answers look like. `seen` marks the prompts that trained it or chose its checkpoint; `golden` holds the token ids
+    of recorded prompts, which the serving side has to make as well.
     """
     return {
         "recipe": recipe.model_dump(mode="json"),
@@ -283,6 +288,7 @@ def manifest(
         "train_rows": [example.row for example in train],
         "seen": sorted({prompt_mark(data_digest, example.prompt) for example in (*train, *dev)}),
         "answer": asdict(shape),
+        "golden": golden_as_json(golden_tokens(tokenizer, template)),
     }
 
 

@@ -16,6 +16,13 @@ from typing import Any, Literal
 from tsugiki.work.policy import Gates
 
 Verdict = Literal["pass", "fail", "undecidable"]
+OF_STUDY = (
+    "verdict", "quality_at_least", "worse_than_full_at_most", "retention_loss_at_most", "slice_worse_at_most",
+    "evidence_days",
+)  # fmt: skip
+
+
+CLOCKS_DIFFER = timedelta(minutes=5)  # between two machines
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class _Interval:
 
 def judge(gates: Gates, shown: Shown, *, at: datetime) -> tuple[Judged, ...]:
     """Every gate that the policy has on, in the order of the policy."""
-    return tuple(_judged(gates, shown, at))
+    return (*_of_the_study(gates, shown.summary, at), *_of_the_version(gates, shown))
 
 
 def verdict_of(judged: Sequence[Judged]) -> Verdict:
@@ -54,8 +61,10 @@ def verdict_of(judged: Sequence[Judged]) -> Verdict:
     return "fail" if "fail" in found else "undecidable" if "undecidable" in found else "pass"
 
 
-def _judged(gates: Gates, shown: Shown, at: datetime) -> Iterator[Judged]:
-    summary = shown.summary
+def _of_the_study(gates: Gates, summary: Mapping[str, Any] | None, at: datetime) -> Iterator[Judged]:
+    if summary is None and any(getattr(gates, name) is not None for name in OF_STUDY):
+        yield Judged("evidence", "undecidable", "No study is attached to the version as its evidence.")
+        return
     if gates.verdict is not None:
         yield _verdict(summary, gates.verdict)
     if gates.quality_at_least is not None:
@@ -67,7 +76,10 @@ def _judged(gates: Gates, shown: Shown, at: datetime) -> Iterator[Judged]:
     if gates.slice_worse_at_most is not None:
         yield _slices(summary, gates.slice_worse_at_most)
     if gates.evidence_days is not None:
-        yield _age("evidence_days", "The study", _at(summary, "made_at"), gates.evidence_days, at)
+        yield _age(_at(summary, "made_at"), gates.evidence_days, at)
+
+
+def _of_the_version(gates: Gates, shown: Shown) -> Iterator[Judged]:
     for target in gates.compatibility:
         yield _compatibility(target, shown.reports)
     if gates.licence_and_purpose:
@@ -93,14 +105,14 @@ def _quality(summary: Any, wanted: Any) -> Judged:
     # The study's own criterion is about the study's own metric.
     if wanted == "study" and (not metric or metric != _at(summary, "criteria", "metric")):
         found = None
-    return _on_one_side("quality_at_least", f"The quality ({metric})", found, limit, "at least")
+    return _on_one_side("quality_at_least", f"The quality ({metric})", found, limit)
 
 
 def _against_full(summary: Any, wanted: Any) -> Judged:
     found = _interval(_at(summary, "against_full", "difference"))
     margin = _number(_at(summary, "against_full", "margin") if wanted == "study" else wanted / 100)
     limit = None if margin is None or margin < 0 else -margin
-    return _on_one_side("worse_than_full_at_most", "The difference to full fine-tuning", found, limit, "at least")
+    return _on_one_side("worse_than_full_at_most", "The difference to full fine-tuning", found, limit)
 
 
 def _retention(summary: Any, wanted: Any) -> Judged:
@@ -126,17 +138,19 @@ def _slices(summary: Any, points: float) -> Judged:
     if worst is None:
         return Judged(gate, "pass", f"None of {looked_at:g} parts is surely worse than the whole; {asked}.")
     name = f"The difference of the weakest part ({method}) to the whole"
-    return _on_one_side(gate, name, _interval(_at(worst, "difference")), -points / 100, "at least")
+    return _on_one_side(gate, name, _interval(_at(worst, "difference")), -points / 100)
 
 
-def _age(gate: str, what: str, made_at: Any, days: int, at: datetime) -> Judged:
-    made = _moment(made_at)
+def _age(made_at: Any, days: int, at: datetime) -> Judged:
+    gate, made = "evidence_days", _moment(made_at)
     if made is None:
-        return Judged(gate, "undecidable", f"{what} does not say when it was made; asked is {days} days at most.")
+        return Judged(
+            gate, "undecidable", f"The study does not say when it was made; asked is {days} days ago at most."
+        )
     age = at - made
-    if age < timedelta(minutes=-5):  # clocks of two machines
-        return Judged(gate, "undecidable", f"{what} was made in the future, on {made:%Y-%m-%d}; its age is unknown.")
-    says = f"{what} is {max(age.days, 0)} days old; asked is {days} at most."
+    if age < -CLOCKS_DIFFER:
+        return Judged(gate, "undecidable", f"The study was made in the future, on {made:%Y-%m-%d}; its age is unknown.")
+    says = f"The study is {max(age.days, 0)} days old; asked is {days} at most."
     return Judged(gate, "pass" if age <= timedelta(days=days) else "fail", says)
 
 
@@ -177,17 +191,17 @@ def _licence_and_purpose(data: Sequence[Mapping[str, Any]]) -> Judged:
     return Judged(gate, "pass", "Licence and purpose are stated for all data.")
 
 
-def _on_one_side(gate: str, what: str, found: _Interval | None, limit: float | None, asked: str) -> Judged:
+def _on_one_side(gate: str, what: str, found: _Interval | None, limit: float | None) -> Judged:
     if found is None or limit is None:
-        return Judged(gate, "undecidable", f"{what} is missing; asked is {_or(limit)} {asked}.")
-    says = f"{what} is {found.estimate:.3f} [{found.low:.3f}, {found.high:.3f}]; asked is {limit:.3f} {asked}."
+        return Judged(gate, "undecidable", f"{what} is missing; asked is {_or(limit)} at least.")
+    says = f"{what} is {found.estimate:.3f} [{found.low:.3f}, {found.high:.3f}]; asked is {limit:.3f} at least."
     if found.low >= limit:
         return Judged(gate, "pass", says)
     return Judged(gate, "fail" if found.high < limit else "undecidable", says)
 
 
 def _or(limit: float | None) -> str:
-    return "a limit that is missing too," if limit is None else f"{limit:.4g}"
+    return "a number of the study that is missing too," if limit is None else f"{limit:.4g}"
 
 
 def _interval(quality: Any) -> _Interval | None:

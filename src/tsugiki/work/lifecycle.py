@@ -20,12 +20,11 @@ from tsugiki.records.packs import PackRow, packs_of
 from tsugiki.records.rights import Actor
 from tsugiki.records.schema import alias_moves, events
 from tsugiki.records.times import now
-from tsugiki.records.versions import Version, files_of, find_version
+from tsugiki.records.versions import Version, files_of, find_version, split_reference
 from tsugiki.work.gates import Judged, Shown, judge, verdict_of
 from tsugiki.work.policy import Policy, Stage
 
 WITHDRAWN = "version.withdrawn"
-LONGEST_REASON = 2000
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,14 @@ class Subject:
 def subject_of(connection: Connection, reference: str) -> Subject:
     """The version that `name@3` or `name@alias` means now. Raises RecordsError where there is none."""
     return subject(connection, find_version(connection, reference))
+
+
+def split_alias(reference: str) -> tuple[str, str]:
+    """`name@production` in its two halves. Raises RecordsError for another form, and for `name@3`."""
+    model, alias = split_reference(reference)
+    if alias.isdecimal():
+        raise RecordsError(f"{reference} is a version, not an alias.", fix=f"Name one, such as {model}@production.")
+    return model, alias
 
 
 def subject(connection: Connection, version: Version) -> Subject:
@@ -123,17 +130,6 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     if then["policy"] != now["policy"]:
         found.append(f"the policy was {then['policy'][:19]}… and is {now['policy'][:19]}…")
     return found
-
-
-def said(reason: str) -> str:
-    """The reason without blanks around it. Raises RecordsError where nothing is said, or a whole book."""
-    stripped = reason.strip()
-    if not stripped or len(stripped) > LONGEST_REASON:
-        raise RecordsError(
-            "The reason is empty." if not stripped else f"The reason has {len(stripped)} characters.",
-            fix=f"Say why with --reason, in 1 to {LONGEST_REASON} characters; the ledger keeps it.",
-        )
-    return stripped
 
 
 def verify_files(records: Records, connection: Connection, version: Version) -> None:

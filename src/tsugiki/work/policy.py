@@ -26,6 +26,7 @@ from tsugiki.records.ledger import Event, NewEvent, append, history
 from tsugiki.records.open import Records
 from tsugiki.records.rights import Actor, require
 from tsugiki.records.safe_names import check_name
+from tsugiki.work.reason import said
 
 POLICY_FILE, POLICY_OBJECT, POLICY_KIND = "policy.yaml", "policy", "policy.changed"
 LARGEST_BYTES = 100_000
@@ -177,6 +178,7 @@ def policy_in_force(records: Records, connection: Connection) -> InForce:
 def set_policy(records: Records, path: Path, *, actor: Actor, reason: str) -> InForce:
     """Put the policy in `path` in force: an event with both digests and its text, then the copy in the folder."""
     require(actor, "change-policy")
+    why = said(reason)
     policy, text = read_policy_file(path)
     with records.database.writing() as connection:
         newest = _newest(connection)
@@ -191,7 +193,7 @@ def set_policy(records: Records, path: Path, *, actor: Actor, reason: str) -> In
                 object=POLICY_OBJECT,
                 before={"digest": before},
                 after={"digest": policy.digest, "text": text},
-                reason=reason,
+                reason=why,
             ),
         )
     write_text(records.folder / POLICY_FILE, text)

@@ -20,17 +20,18 @@ from tsugiki.records.moments import later
 from tsugiki.records.open import Records
 from tsugiki.records.rights import Actor, require
 from tsugiki.records.times import now
-from tsugiki.records.versions import Version, split_reference, version_at
+from tsugiki.records.versions import Version, version_at
 from tsugiki.work.lifecycle import (
     Subject,
     gates_of,
     refuse_unless_passed,
     refuse_withdrawn,
-    said,
+    split_alias,
     subject_of,
     verify_files,
 )
 from tsugiki.work.policy import Policy, policy_in_force
+from tsugiki.work.reason import said
 from tsugiki.work.requests import ALIVE, Standing, standing
 
 PROMOTED = "alias.promoted"
@@ -89,7 +90,7 @@ def promote(records: Records, reference: str, stage: str, *, actor: Actor, reaso
 
 def promoted(connection: Connection, reference: str) -> Promoted:
     """What `name@alias` rests on. Raises RecordsError where it points to nothing, or to what was never promoted."""
-    model, alias = split_reference(reference)
+    model, alias = split_alias(reference)
     state = alias_at(connection, model, alias)
     if state.version is None or state.since is None:
         raise RecordsError(

@@ -21,17 +21,18 @@ from tsugiki.records.open import Records
 from tsugiki.records.rights import Actor, require
 from tsugiki.records.times import now
 from tsugiki.records.versions import version_at
+from tsugiki.work.gates import Judged
 from tsugiki.work.lifecycle import (
     Subject,
     differences,
     gates_of,
     refuse_unless_passed,
     refuse_withdrawn,
-    said,
     subject,
     subject_of,
 )
 from tsugiki.work.policy import Policy, policy_in_force
+from tsugiki.work.reason import said
 
 State = Literal["open", "approved", "rejected", "promoted", "expired", "void"]
 ALIVE = ("open", "approved")
@@ -204,3 +205,10 @@ def decide(
         ),
         {"decisions": [row]},
     )
+
+
+def gates_for(records: Records, reference: str, stage: str) -> tuple[Judged, ...]:
+    """What the version would show if somebody asked now. Raises RecordsError for an unknown version or stage."""
+    with records.database.reading() as connection:
+        asked = policy_in_force(records, connection).policy.stage(stage)
+        return gates_of(connection, subject_of(connection, reference), stage, asked)

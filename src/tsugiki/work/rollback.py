@@ -18,8 +18,9 @@ from tsugiki.records.ledger import NewEvent, Rows, append
 from tsugiki.records.open import Records
 from tsugiki.records.rights import Actor, require
 from tsugiki.records.schema import alias_moves, events
-from tsugiki.records.versions import Version, split_reference, version_at
-from tsugiki.work.lifecycle import is_withdrawn, said, verify_files
+from tsugiki.records.versions import Version, version_at
+from tsugiki.work.lifecycle import is_withdrawn, split_alias, verify_files
+from tsugiki.work.reason import said
 
 ROLLED_BACK, STOPPED = "alias.rolled_back", "alias.stopped"
 
@@ -47,7 +48,7 @@ def rollback(records: Records, reference: str, *, to: int | None = None, actor: 
     files of the version are read and compared first. Raises RecordsError where nothing is left to go back to.
     """
     require(actor, "rollback")
-    why, (model, alias) = said(reason), split_reference(reference)
+    why, (model, alias) = said(reason), split_alias(reference)
     with records.database.reading() as connection:
         state = alias_at(connection, model, alias)
         target, skipped = _target(connection, state, to)
@@ -59,13 +60,12 @@ def rollback(records: Records, reference: str, *, to: int | None = None, actor: 
 def stop(records: Records, reference: str, *, actor: Actor, reason: str) -> Moved:
     """Let `name@alias` point to nothing. Raises RecordsError where it points to nothing already."""
     require(actor, "stop")
-    why, (model, alias) = said(reason), split_reference(reference)
+    why, (model, alias) = said(reason), split_alias(reference)
     with records.database.reading() as connection:
         state = alias_at(connection, model, alias)
         if state.version is None:
-            raise RecordsError(
-                f"{reference} points to nothing already.", fix=f"See: tsugiki registry history {reference}."
-            )
+            what = "never pointed to anything" if state.since is None else "points to nothing already"
+            raise RecordsError(f"{reference} {what}.", fix=f"See: tsugiki registry history {model}.")
         instruction = move(connection, actor, model, alias, None, kind=STOPPED, reason=why)
     return _carry_out(records, state, instruction, None, ())
 

@@ -23,6 +23,7 @@ from tsugiki.errors import StudyError, UsageError
 from tsugiki.files import write_json
 from tsugiki.measure.prices import Prices
 from tsugiki.work.assemble import write_scorecard
+from tsugiki.work.budget import check_budget, priced, within_money
 from tsugiki.work.design import PlannedTrial, Schedule, calibration_of, design_study, read_schedule
 from tsugiki.work.examples import read_examples, write_examples
 from tsugiki.work.experience import expected, teach
@@ -55,6 +56,7 @@ from tsugiki.work.spec import (
     result_path,
     write_result,
 )
+from tsugiki.work.summary import machine_of
 
 Event = Mapping[str, Any]
 OnEvent = Callable[[Event], None]
@@ -164,6 +166,7 @@ def _prepare(session: _Session) -> Orders:
             "A study of full fine-tuning alone has no small part to decide about.",
             fix="Name lora, adapter or hybrid beside it in --methods.",
         )
+    check_budget(study.design, study.prices)
     session.on_event({"event": "stage", "stage": "read"})
     source = read_source(study.data)
     session.on_event({"event": "reading", "sentence": " ".join((source.guess.sentence, *source.suggestions))})
@@ -189,6 +192,7 @@ def _prepare(session: _Session) -> Orders:
     result_path(folder, INSPECTION).unlink(missing_ok=True)  # every session asks anew which base lies there now
     inspection = session.needed(orders.inspection())
     base = {**inspection["identity"], "dtype": inspection["dtype"]}
+    orders = replace(orders, design=within_money(study.design, study.prices, machine_of(inspection)))
     parts = _parts(study, source, folder, inspection["lengths"]) if read_check(folder) is None else None
     lock_study(folder, {**values, "base": base}, created=datetime.now(UTC).isoformat(timespec="seconds"))
     if parts is not None:
@@ -229,9 +233,9 @@ def _schedule(session: _Session, orders: Orders) -> Schedule:
         found = session.needed(orders.calibration())
         check = read_check(session.folder)
         assert check is not None
-        minutes = session.study.design.budget_minutes
+        minutes = orders.design.budget_minutes
         schedule = design_study(
-            session.study.design,
+            orders.design,
             session.study.recipe,
             orders.expected,
             rows=check["parts"]["train"],
@@ -241,12 +245,15 @@ def _schedule(session: _Session, orders: Orders) -> Schedule:
         wanted = [(trial.rows, trial.seed) for trial in schedule.trials if trial.rows is not None]
         write_subsets(session.folder, check, wanted)
         write_json(path, schedule.as_json())
-    session.on_event({"event": "schedule", **schedule.as_json()})
+    inspection = read_result(session.folder, INSPECTION)
+    assert inspection is not None
+    cost = priced(schedule.minutes * 60, session.study.prices, machine_of(inspection))
+    session.on_event({"event": "schedule", **schedule.as_json(), "cost": cost})
     return schedule
 
 
 def _run_trials(session: _Session, orders: Orders, schedule: Schedule) -> None:
-    budget = session.study.design.budget_minutes * 60
+    budget = orders.design.budget_minutes * 60
     for number, trial in enumerate(schedule.trials, start=1):
         spec = orders.for_trial(trial, session.folder)
         place = {"trial": trial.id, "number": number, "of": len(schedule.trials)}
@@ -276,7 +283,7 @@ def _use_what_is_left(session: _Session, orders: Orders, schedule: Schedule) -> 
             trial.seconds for trial, spec in zip(turn, specs, strict=True) if not is_finished(session.folder, spec)
         )
         unfit = any(does_not_fit(session.folder, trial.method) for trial in turn)
-        if unfit or session.spent + seconds > session.study.design.budget_minutes * 60:
+        if unfit or session.spent + seconds > orders.design.budget_minutes * 60:
             return
         for number, (trial, spec) in enumerate(zip(turn, specs, strict=True), start=1):
             if not is_finished(session.folder, spec):

@@ -1,0 +1,21 @@
+"""Why something is done: asked for with every change of a registry, never empty, kept by the ledger.
+
+Called by every verb that takes a reason.
+"""
+
+from __future__ import annotations
+
+from tsugiki.errors import RecordsError
+
+LONGEST_REASON = 2000  # characters
+
+
+def said(reason: str) -> str:
+    """The reason without blanks around it. Raises RecordsError where nothing is said, or a whole book."""
+    stripped = reason.strip()
+    if not stripped or len(stripped) > LONGEST_REASON:
+        raise RecordsError(
+            "The reason is empty." if not stripped else f"The reason has {len(stripped)} characters.",
+            fix=f"Say why with --reason, in 1 to {LONGEST_REASON} characters; the ledger keeps it.",
+        )
+    return stripped
