@@ -40,6 +40,10 @@ PRAGMAS = (
     "trusted_schema=OFF",
 )
 FREE_SPACE = "Free some space and run the command again."
+FIXES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), FREE_SPACE),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Run the command as a user who may write to it."),
+}
 
 
 @dataclass(frozen=True)
@@ -153,9 +157,7 @@ class Database:
             place = error.filename or where
             raise RecordsError(
                 f"{place} cannot be written to: {error.strerror or error}.",
-                fix=FREE_SPACE
-                if error.errno in (errno.ENOSPC, errno.EDQUOT)
-                else "Nothing was changed; see to it first.",
+                fix=FIXES.get(error.errno or 0, "Nothing was changed; see to it first."),
             ) from error
 
 
