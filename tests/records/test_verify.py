@@ -264,6 +264,7 @@ KINDS: dict[str, tuple[Change, str, int | None, str]] = {
     "person added": (sql("INSERT INTO people VALUES ('x', 'admin', 1, 'now')"), "people", None, "no event added x"),
     "person deleted": (each(sql("DELETE FROM tokens"), sql("DELETE FROM people")), "people", None, "田中 is missing"),
     "token's expiry edited": (sql("UPDATE tokens SET expires_at = '2999'"), "tokens", None, "has the expires_at 2999"),
+    "token's secret exchanged": (sql("UPDATE tokens SET hash = 'mine'"), "tokens", None, "has the hash sha256:"),
     "token's scope edited": (sql("UPDATE tokens SET scope = 'admin'"), "tokens", None, "has the scope admin"),
     "token revoked by hand": (sql("UPDATE tokens SET revoked_at = '2026'"), "tokens", None, "has the revoked_at"),
     "token added": (
