@@ -15,7 +15,6 @@ from pydantic_core import from_json, to_json
 
 LARGEST = 2**53 - 1  # beyond it, other programs' numbers are no longer exact
 DEEPEST = 32
-_PLAIN = frozenset((str, bool, type(None)))
 
 _write = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True, separators=(",", ":")
@@ -62,26 +61,25 @@ def _check(value: Any, depth: int = 0) -> None:
 def _check_sorted(value: Any) -> None:
     """Raise ValueError unless parsed JSON holds allowed values only, and every object's keys in their order."""
     kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return
     if kind is dict:
-        keys, inside = list(value), value.values()
-        if keys != sorted(keys):
-            raise ValueError("it is not canonical JSON")
-        if not "".join(keys).isascii():
-            for key in keys:
+        before = ""
+        for key, inner in value.items():
+            if key < before:
+                raise ValueError("it is not canonical JSON")
+            if not key.isascii():
                 _check_key(key)
+            before = key
+            if type(inner) is not str and inner is not None:
+                _check_sorted(inner)
     elif kind is list:
-        inside = value
+        for inner in value:
+            _check_sorted(inner)
     elif kind is int:
         _check_size(value)
-        return
-    elif kind is float:
-        raise ValueError(f"it holds the number {value}; decimals are written as text")
     else:
-        return
-    if not _PLAIN.issuperset(map(type, inside)):
-        for inner in inside:
-            if type(inner) not in _PLAIN:
-                _check_sorted(inner)
+        raise ValueError(f"it holds the number {value}; decimals are written as text")
 
 
 def _check_key(key: Any) -> None:
