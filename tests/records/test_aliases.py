@@ -109,6 +109,17 @@ def test_history_is_of_an_object_a_model_or_all_newest_first(
         assert found(since=since, until=until) == ["q@1", "qa2@1", "qa@production"]
 
 
+def test_the_newest_events_of_a_model_are_found_among_all_its_objects(records: Records, person: Person) -> None:
+    names = [f"qa@{number % 3}" for number in range(12)] + ["other@1", "qa@0", "qa@0"]
+    with records.database.writing() as connection:
+        for name in names:
+            append(connection, NewEvent(person, "noted", name))
+    expected = [seq for seq, name in enumerate(names, start=2) if name.startswith("qa@")][::-1]
+    with records.database.reading() as connection:
+        for limit in (1, 2, 4, 7, 50):
+            assert [event.seq for event in history(connection, model="qa", limit=limit)] == expected[:limit]
+
+
 def test_both_questions_use_an_index(sqlite_records: Records, person: Person) -> None:
     moves = "SELECT seq FROM alias_moves WHERE model = 'a' AND alias = 'b'"
     plans = {

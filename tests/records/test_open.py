@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,11 +16,13 @@ import yaml
 from sqlalchemy import create_engine, text
 
 from tests.records.conftest import Person
+from tests.records.postgres import NOBODY
 from tsugiki.errors import RecordsError
 from tsugiki.records import filesystem
 from tsugiki.records.filesystem import NETWORK, magic_number, refuse_network
 from tsugiki.records.ledger import NewEvent, append, head
 from tsugiki.records.open import SETTINGS, Records, create_records, open_registry
+from tsugiki.records.verify import verify
 
 
 def test_a_registry_is_opened_again_by_its_folder_alone(records: Records, person: Person, tmp_path: Path) -> None:
@@ -164,17 +171,114 @@ def test_a_server_that_is_not_there_is_one_sentence_without_the_password(tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written_to_is_one_sentence(sqlite_records: Records) -> None:
-    sqlite_records.database.engine.dispose()
-    sqlite_records.folder.chmod(0o555)
-    try:
-        records = open_registry(sqlite_records.folder)
-        with pytest.raises(RecordsError, match="cannot be written to"), records.database.writing():
-            pass
-        records.database.engine.dispose()
-    finally:
-        sqlite_records.folder.chmod(0o755)
+def as_somebody_else(records: Records, function) -> str:
+    """What `function` says when it is run by somebody who may read the registry and write nothing of it."""
+    records.database.engine.dispose()
+    root = os.geteuid() == 0
+    if not root:  # the same user, without the right to write
+        for path in (records.folder, records.folder / "registry.db", records.folder / "registry.lock"):
+            path.chmod(path.stat().st_mode & 0o555)
+    told, telling = multiprocessing.get_context("fork").Pipe(duplex=False)
+
+    def child() -> None:
+        if root:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+        try:
+            telling.send(function())
+        except Exception as error:
+            telling.send(f"{type(error).__name__}: {error}")
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    telling.close()
+    with told:
+        said = told.recv()
+    process.join()
+    records.folder.chmod(0o755)
+    return said
+
+
+@pytest.fixture
+def readable() -> Iterator[Records]:
+    """A registry in a folder that everybody may enter, with one event more."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    records = create_records(folder / "registry", admin="admin")
+    with records.database.writing() as connection:
+        append(connection, NewEvent(Person(), "noted", "x"))
+    yield records
+    records.database.engine.dispose()
+    shutil.rmtree(folder)
+
+
+def test_who_may_only_read_reads_and_verifies_and_is_told_so_when_writing(readable: Records) -> None:
+    folder = readable.folder
+
+    def read() -> str:
+        opened = open_registry(folder)
+        with opened.database.reading() as connection:
+            bad = (
+                verify(connection, opened.database.home.public).bad
+                or verify(folder / "registry.db", opened.database.home.public).bad
+            )
+            return f"{head(connection).seq} {bad}"
+
+    def write() -> str:
+        opened = open_registry(folder)
+        with opened.database.writing() as connection:
+            append(connection, NewEvent(Person(), "noted", "x"))
+        return "written"
+
+    assert as_somebody_else(readable, read) == "2 None"
+    said = as_somebody_else(readable, write)
+    assert said.startswith("RecordsError: ") and "\n" not in said
+    assert "cannot be " in said and "Run the command as " in said
+    assert as_somebody_else(readable, read) == "2 None"
+
+
+def test_a_reader_of_a_frozen_file_notices_that_it_was_written(readable: Records) -> None:
+    folder = readable.folder
+
+    writer = threading.Timer(0.2, lambda: os.utime(folder / "registry.db"))
+
+    def slowly() -> str:
+        opened = open_registry(folder)
+        with opened.database.reading() as connection:
+            head(connection)
+            time.sleep(1)
+        return "nothing was noticed"
+
+    writer.start()
+    assert "was changed while it was read" in as_somebody_else(readable, slowly)
+    writer.join()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes two users: one who writes, one who may not")
+def test_a_later_reader_sees_what_was_written_since(readable: Records) -> None:
+    folder, done = readable.folder, readable.folder.parent / "done"
+
+    def read_twice() -> str:
+        opened = open_registry(folder)
+        with opened.database.reading() as connection:
+            first = head(connection).seq
+        while not done.exists():
+            time.sleep(0.01)
+        with opened.database.reading() as connection:
+            return f"{first} {head(connection).seq}"
+
+    def write() -> None:
+        opened = open_registry(folder)
+        with opened.database.writing() as connection:
+            append(connection, NewEvent(Person(), "noted", "x"))
+        opened.database.engine.dispose()
+        done.touch()
+
+    writer = threading.Timer(0.5, write)
+    writer.start()
+    assert as_somebody_else(readable, read_twice) == "2 3"
+    writer.join()
 
 
 def test_the_url_of_a_database_is_taken_apart_by_its_driver(empty_postgres: str) -> None:

@@ -220,6 +220,10 @@ KINDS: dict[str, tuple[Change, str, int | None, str]] = {
     ),
     "alias move deleted": (delete("alias_moves", 12), "alias_moves", 12, "it is missing: event 12 names"),
     "alias move added": (sql(ADD_MOVE + "WHERE seq = 12"), "alias_moves", 13, "no event names it"),
+    "alias move after the end": (
+        sql("INSERT INTO alias_moves SELECT 20, model, alias, 5, at FROM alias_moves WHERE seq = 12"),
+        "alias_moves", 20, "no event names it",
+    ),
     "alias move under another number": (set_column("alias_moves", "seq", 13, 12), "alias_moves", 12, "it is missing"),
     "version's body edited": (set_column("versions", "body", b"{}", 4), "versions", 4, "not have its digest"),
     "version's body and digest edited": (version_with_another_body, "versions", 4, "signature is not genuine"),
@@ -260,6 +264,7 @@ KINDS: dict[str, tuple[Change, str, int | None, str]] = {
     "person added": (sql("INSERT INTO people VALUES ('x', 'admin', 1, 'now')"), "people", None, "no event added x"),
     "person deleted": (each(sql("DELETE FROM tokens"), sql("DELETE FROM people")), "people", None, "田中 is missing"),
     "token's expiry edited": (sql("UPDATE tokens SET expires_at = '2999'"), "tokens", None, "has the expires_at 2999"),
+    "token's secret exchanged": (sql("UPDATE tokens SET hash = 'mine'"), "tokens", None, "has the hash sha256:"),
     "token's scope edited": (sql("UPDATE tokens SET scope = 'admin'"), "tokens", None, "has the scope admin"),
     "token revoked by hand": (sql("UPDATE tokens SET revoked_at = '2026'"), "tokens", None, "has the revoked_at"),
     "token added": (

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from tsugiki.fingerprint import digest_bytes
 from tsugiki.records import checkpoints, ledger, pending
 from tsugiki.records.keys import PRIVATE, SigningKey, load_key
 from tsugiki.records.ledger import HOME, WRITING, Home, Turn
+from tsugiki.records.sqlite_files import FrozenFile, is_written, open_read_only
 
 LOCK = "registry.lock"
 PATIENCE_MS = 30_000  # how long a writer waits for another program that holds the SQLite file
@@ -38,6 +40,10 @@ PRAGMAS = (
     "trusted_schema=OFF",
 )
 FREE_SPACE = "Free some space and run the command again."
+FIXES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), FREE_SPACE),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Run the command as a user who may write to it."),
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,11 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """A connection that sees the database as it was at its first query. Raises RecordsError in one sentence."""
         with self._in_one_sentence(), self.engine.connect() as connection, connection.begin():
+            frozen = isinstance(connection.connection.dbapi_connection, FrozenFile)
+            before = self._written_at() if frozen else None
             yield connection
+            if frozen and self._written_at() != before:
+                raise RecordsError(f"The database {self.path} was changed while it was read.", fix="Run it again.")
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -112,6 +122,10 @@ class Database:
         """The SQLite file."""
         return Path(self.engine.url.database or "") if self.engine.dialect.name == "sqlite" else None
 
+    def _written_at(self) -> tuple[bool, int]:
+        assert self.path is not None
+        return is_written(self.path), self.path.stat().st_mtime_ns
+
     @property
     def _lock_number(self) -> int:
         return int.from_bytes(bytes.fromhex(digest_bytes(self.home.registry.encode())[7:23]), signed=True)
@@ -143,9 +157,7 @@ class Database:
             place = error.filename or where
             raise RecordsError(
                 f"{place} cannot be written to: {error.strerror or error}.",
-                fix=FREE_SPACE
-                if error.errno in (errno.ENOSPC, errno.EDQUOT)
-                else "Nothing was changed; see to it first.",
+                fix=FIXES.get(error.errno or 0, "Nothing was changed; see to it first."),
             ) from error
 
 
@@ -168,7 +180,8 @@ def open_database(url: str, home: Home) -> Database:
         options: dict[str, Any] = {"isolation_level": "REPEATABLE READ"}
     else:
         parsed = parsed.set(drivername="sqlite", database=str(home.folder / (parsed.database or "registry.db")))
-        options = {}
+        path = Path(parsed.database or "")
+        options = {"creator": lambda: _connect_sqlite(path)}
     try:
         engine = create_engine(parsed, **options)
     except (NoSuchModuleError, ModuleNotFoundError):
@@ -177,16 +190,31 @@ def open_database(url: str, home: Home) -> Database:
             fix="Install it with: pip install 'tsugiki[postgres]'",
         ) from None
     if kind == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "checkin", _drop_frozen)
     return Database(engine.execution_options(**{HOME: home}), home)
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # transactions begin where we say, not where the driver guesses
-    connection.execute(f"PRAGMA busy_timeout={PATIENCE_MS}")
-    for pragma in PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}")
+def _connect_sqlite(path: Path) -> sqlite3.Connection:
+    """A connection that can write, or one that cannot for who may not write to the folder."""
+    # Transactions begin where we say (isolation_level), not where the driver guesses.
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute(f"PRAGMA busy_timeout={PATIENCE_MS}")
+        for pragma in PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if "readonly" not in str(error) or is_written(path):
+            raise
+        return open_read_only(path)
+    return connection
+
+
+def _drop_frozen(connection: Any, record: Any) -> None:
+    """A connection that takes no notice of writers is used once."""
+    if isinstance(connection, FrozenFile):
+        record.invalidate()
 
 
 def _begin_sqlite(connection: Connection) -> None:

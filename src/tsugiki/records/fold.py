@@ -1,8 +1,7 @@
 """The tables that events write, compared with a fold of the events.
 
 Called by `verify` with each event in order. Append-only tables must hold exactly the rows that each event names; people
-and tokens, which can change, must be as the last events about them left them. Of a token's secret the ledger knows
-nothing, so a replaced hash is not seen here. Never reads a table twice.
+and tokens, which can change, must be as the last events about them left them. Never reads a table twice.
 """
 
 from __future__ import annotations
@@ -103,8 +102,8 @@ class Fold:
             self._people[name] = (self._people[name][0], 0)
         elif kind == "token.created":
             scope = ",".join(after["scopes"])
-            made = {"person": name, "scope": scope, "expires_at": after["expires_at"], "revoked_at": None}
-            self._tokens[after["token"]] = made
+            made = {"person": name, "scope": scope, "expires_at": after["expires_at"], "hash": after["hash"]}
+            self._tokens[after["token"]] = {**made, "revoked_at": None}
         elif kind == "token.revoked":
             self._tokens[after["token"]]["revoked_at"] = after["revoked_at"]
 
@@ -123,6 +122,7 @@ class Fold:
     def _compare_tokens(self) -> None:
         for row in self._read("tokens"):
             values = dict(zip(COLUMNS["tokens"], row, strict=True))
+            values["hash"] = digest_bytes(str(values["hash"]).encode())
             wanted = self._tokens.pop(values["id"], None)
             if wanted is None:
                 raise TamperedError("tokens", None, f"no event made {values['id']}")

@@ -79,7 +79,7 @@ class SigningKey:
 def create_key(folder: Path) -> SigningKey:
     """Make a key pair in `folder`: ledger.key (0600) and ledger.pub. Raises OSError; never replaces a key."""
     key = SigningKey(Ed25519PrivateKey.generate())
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)  # others may read the public half
     content = key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     handle = os.open(folder / PRIVATE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:

@@ -20,16 +20,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from sqlalchemy import Connection
 
-from tsugiki.errors import RecordsError
 from tsugiki.records.chain import BadRecord, Chain, Read, Row, Signed, TamperedError
 from tsugiki.records.checkpoints import Checkpoint, read_checkpoint
 from tsugiki.records.fold import Fold
 from tsugiki.records.keys import PublicKey
 from tsugiki.records.schema import append_only_statements, metadata
+from tsugiki.records.sqlite_files import open_read_only
+
+__all__ = ["BadRecord", "Report", "open_read_only", "verify"]
 
 BLOCK = 2000  # rows that a PostgreSQL cursor fetches at a time
 _numbers = itertools.count()
@@ -64,23 +65,6 @@ def verify(
     with closing(open_read_only(source)) as plain:
         plain.execute("BEGIN")
         return _verify(_sqlite_reader(plain), _sqlite_triggers(plain), public, registry, known)
-
-
-def open_read_only(path: Path) -> sqlite3.Connection:
-    """A SQLite file for reading, also where nothing can be written. Raises RecordsError when there is none."""
-    # A file whose writers have all gone has no log beside it; where none can be made, it cannot change meanwhile.
-    quoted = quote(str(path.resolve()))
-    for options in ("mode=ro", "mode=ro&immutable=1"):
-        try:
-            connection = sqlite3.connect(f"file:{quoted}?{options}", uri=True, isolation_level=None)
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.Error as error:
-            problem = str(error)
-            if "unable to open" in problem and path.is_file() and not Path(f"{path}-wal").exists():
-                continue
-            break
-        return connection
-    raise RecordsError(f"The database {path} cannot be read: {problem}.", fix="Name the registry.db of a registry.")
 
 
 def _verify(
