@@ -20,6 +20,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Connection, delete, insert, select, update
 
 from tsugiki.errors import RecordsError
+from tsugiki.fingerprint import digest_bytes
 from tsugiki.records import schema
 from tsugiki.records.database import Database
 from tsugiki.records.ledger import Acting, NewEvent, append
@@ -86,17 +87,24 @@ def create_token(
         )
     token, secret, made_at = secrets.token_hex(8), secrets.token_hex(32), now()
     made = Token(token, name, wanted, made_at, later(made_at, days=days), None)
+    hashed = _HASHER.hash(secret)
     connection.execute(
         insert(schema.tokens).values(
             id=made.id,
             person=name,
-            hash=_HASHER.hash(secret),
+            hash=hashed,
             scope=",".join(wanted),
             created_at=made.created_at,
             expires_at=made.expires_at,
         )
     )
-    after = {"token": made.id, "scopes": list(wanted), "expires_at": made.expires_at}
+    # With the digest of the salted hash, so that another hash in its place is found by `verify`.
+    after = {
+        "token": made.id,
+        "scopes": list(wanted),
+        "expires_at": made.expires_at,
+        "hash": digest_bytes(hashed.encode()),
+    }
     append(
         connection,
         NewEvent(actor=actor, kind="token.created", object=f"person:{name}", before=None, after=after, reason=reason),
