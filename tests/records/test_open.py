@@ -97,6 +97,7 @@ def rewrite(**changes: object):
         (rewrite(colour="red"), "is not a registry's settings: colour: Extra inputs"),
         (rewrite(database="mysql://host/x"), r"The database mysql is not supported\. Use sqlite"),
         (rewrite(database="no url"), "'no url' is no database URL"),
+        (rewrite(database="postgresql//me:secret@host/x"), r"'postgresql//me:\*\*\*@host/x' is no database URL"),
         (rewrite(database="sqlite:///missing/registry.db"), r"missing/registry\.db cannot be opened"),
         (rewrite(database="sqlite:///other.db"), r"other\.db.* holds no registry\. Restore it"),
         (lambda folder: (folder / "registry.db").write_bytes(b"text" * 999), "is not a registry's database"),

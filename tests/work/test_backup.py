@@ -33,6 +33,7 @@ from tests.work.registries import (
     new_registry,
 )
 from tsugiki.errors import RecordsError
+from tsugiki.files import write_bytes
 from tsugiki.fingerprint import canonical_json, digest_bytes, digest_json
 from tsugiki.records.ledger import NewEvent, append, history
 from tsugiki.records.open import Records, open_registry
@@ -119,6 +120,35 @@ def test_the_next_backup_copies_only_what_is_new(records: Records, tmp_path: Pat
     again = open_registry(tmp_path / "again")
     assert contents(again) == before
     again.database.engine.dispose()
+
+
+def test_nobody_else_can_look_at_the_private_key_at_any_moment(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_folders = []
+
+    def watched(path: Path, content: bytes) -> None:
+        write_bytes(path, content)
+        if b"PRIVATE KEY" in content and path.parent.stat().st_mode & 0o077:
+            open_folders.append(path)
+
+    monkeypatch.setattr("tsugiki.work.backup.write_bytes", watched)
+    backup(records, tmp_path / "backup", actor=ADMIN)
+    assert open_folders == []
+    key = (records.folder / "keys/ledger.key").read_bytes()
+    (copy,) = [path for path in (tmp_path / "backup/files").iterdir() if path.read_bytes() == key]
+    assert copy.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_whose_row_is_gone_is_not_left_out_silently(records: Records, tmp_path: Path) -> None:
+    records.database.engine.dispose()
+    connection = sqlite3.connect(records.folder / "registry.db")
+    (digest,) = connection.execute("SELECT digest FROM version_files").fetchone()
+    connection.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
+    connection.commit()
+    connection.close()
+    with pytest.raises(RecordsError, match=f"The row of the file {digest} is missing"):
+        backup(open_registry(records.folder), tmp_path / "backup", actor=ADMIN)
 
 
 def test_what_was_erased_is_in_no_later_backup(records: Records, tmp_path: Path) -> None:

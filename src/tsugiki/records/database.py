@@ -11,9 +11,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +40,7 @@ PRAGMAS = (
     "recursive_triggers=ON",  # or INSERT OR REPLACE would get past the triggers of append-only tables
     "trusted_schema=OFF",
 )
+PASSWORD = re.compile(r"(?<=:)[^:/]+(?=@)")  # in a URL, also in one that is wrong
 FREE_SPACE = "Free some space and run the command again."
 FIXES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), FREE_SPACE),
@@ -82,7 +84,9 @@ class Database:
                         connection, key, registry=self.home.registry, seq=after.seq, hash=after.hash, at=after.at
                     )
             for path in recorded:
-                path.unlink()
+                # Committed is committed: a file that stays is known as recorded, and the next writer tries again.
+                with suppress(OSError):
+                    path.unlink()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -118,6 +122,11 @@ class Database:
         return key
 
     @property
+    def name(self) -> str:
+        """For messages: the file, or the URL without its password."""
+        return str(self.path or self.engine.url.render_as_string(hide_password=True))
+
+    @property
     def path(self) -> Path | None:
         """The SQLite file."""
         return Path(self.engine.url.database or "") if self.engine.dialect.name == "sqlite" else None
@@ -145,7 +154,7 @@ class Database:
 
     @contextmanager
     def _in_one_sentence(self) -> Iterator[None]:
-        where = str(self.path or self.engine.url.render_as_string(hide_password=True))
+        where = self.name
         try:
             yield
         except DBAPIError as error:
@@ -170,7 +179,7 @@ def open_database(url: str, home: Home) -> Database:
         parsed = make_url(url)
     except ArgumentError:
         raise RecordsError(
-            f"{url!r} is no database URL.", fix="Write sqlite:///registry.db or postgresql://…"
+            f"{PASSWORD.sub('***', url)!r} is no database URL.", fix="Write sqlite:///registry.db or postgresql://…"
         ) from None
     kind = parsed.get_backend_name()
     if kind not in ("sqlite", "postgresql"):

@@ -108,7 +108,7 @@ def _fill(folder: Path, settings: Settings, admin: str) -> None:
         with database.transaction() as connection:
             if inspect(connection).has_table(events.name):
                 raise RecordsError(
-                    f"The database {settings.database} holds a registry already.", fix="Name an empty database."
+                    f"The database {database.name} holds a registry already.", fix="Name an empty database."
                 )
             metadata.create_all(connection)
             for statement in append_only_statements(connection.dialect.name):
@@ -137,7 +137,7 @@ def open_registry(folder: Path, *, to_upgrade: bool = False) -> Records:
         found = migrations.revision_of(connection)
     if found is None:
         raise RecordsError(
-            f"The database {settings.database} of {folder} holds no registry.",
+            f"The database {database.name} of {folder} holds no registry.",
             fix="Restore it from a backup with: tsugiki registry restore",
         )
     if found not in migrations.REVISIONS:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, insert, select
 
+from tsugiki.errors import RecordsError
 from tsugiki.records import times
 from tsugiki.records.schema import blobs, erasures, pack_files, packs, version_files
 from tsugiki.records.store import Blob
@@ -76,12 +77,18 @@ def erased(connection: Connection) -> frozenset[str]:
 
 
 def referenced(connection: Connection) -> dict[str, int]:
-    """Digest and bytes of every file that a version or a pack names and that was not erased."""
+    """Digest and bytes of every file that a version or a pack names and that was not erased.
+
+    Raises RecordsError where the size of one is not known, since its row was deleted: no file may be left out.
+    """
     found: dict[str, int] = {}
     for table in (version_files, pack_files):
-        query = select(blobs.c.digest, blobs.c.bytes).join(table, table.c.digest == blobs.c.digest)
+        query = select(table.c.digest, blobs.c.bytes).outerjoin(blobs, blobs.c.digest == table.c.digest)
         found |= {row.digest: row.bytes for row in connection.execute(query)}
     gone = erased(connection)
+    for digest, size in found.items():
+        if size is None:
+            raise RecordsError(f"The row of the file {digest} is missing.", fix="Restore the registry from a backup.")
     return {digest: size for digest, size in found.items() if digest not in gone}
 
 

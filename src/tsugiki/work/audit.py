@@ -7,7 +7,7 @@ checkpoint was anchored.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from tsugiki.records.ledger import Event, NewEvent, append, history, read_event
 from tsugiki.records.open import Records
 from tsugiki.records.packs import referenced
 from tsugiki.records.rights import Actor, require
-from tsugiki.records.verify import Report, verify
+from tsugiki.records.verify import Report, index_problem, verify
 from tsugiki.work.lifecycle import split_alias
 from tsugiki.work.promotion import PROMOTED
 
@@ -88,6 +88,7 @@ def verify_registry(
 ) -> tuple[Report, int | None]:
     """The report on ledger and tables, and how many files were read. Raises RecordsError at a file that is broken.
 
+    With `files` the indices of a SQLite file are compared with its tables as well.
     With `public_key` nothing that the registry's folder says about itself is trusted.
     """
     public = records.database.home.public if public_key is None else load_public(public_key)
@@ -96,6 +97,8 @@ def verify_registry(
     with records.database.reading() as connection:
         source = records.database.path or connection
         report = verify(source, public, registry=home.registry, known=known)
+        if files and report.bad is None and records.database.path is not None:
+            report = replace(report, bad=index_problem(records.database.path))
         wanted = referenced(connection) if files and report.bad is None else {}
     for digest, size in wanted.items():
         records.store.verify(digest, size)

@@ -207,7 +207,7 @@ def _named(path: Path, folder: Path) -> Path:
     """Move a finished file to the name of its digest."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)  # the private key comes to lie in it
     place = folder / digest_file(path).removeprefix("sha256:")
     path.replace(place)
     sync_folder(folder)

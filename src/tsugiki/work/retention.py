@@ -116,7 +116,7 @@ def erase(
             for pack in packs_of(connection, version.seq)
             for digest in _texts(records, connection, pack, rows)
             if digest not in gone
-        }
+        } - set(connection.scalars(select(version_files.c.digest)))  # of what is served, whoever calls it a text
         label = f"{version.model}@{version.number}"
         if not texts:
             what = "No text" if rows is None else f"No text of row {', '.join(map(str, rows))}"
