@@ -1,7 +1,8 @@
 """The tables that events write, compared with a fold of the events.
 
 Called by `verify` with each event in order. Append-only tables must hold exactly the rows that each event names; people
-and tokens, which can change, must be as the last events about them left them. Never reads a table twice.
+and tokens, which can change, must be as the last events about them left them, the hash of a token included, of which
+the ledger knows the digest. Never reads a table twice.
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ class Fold:
             raise TamperedError(name, int(self._next[name]), "no event names it")
         kind = facts["kind"]
         if kind.startswith(("person.", "token.")):
-            self._follow_people(kind, facts)
+            try:
+                self._follow_people(kind, facts)
+            except (KeyError, TypeError):
+                raise TamperedError("events", seq, f"it is no event of the kind {kind}") from None
 
     def end(self) -> None:
         """After the last event: nothing may be left over. Raises TamperedError."""
@@ -102,8 +106,8 @@ class Fold:
             self._people[name] = (self._people[name][0], 0)
         elif kind == "token.created":
             scope = ",".join(after["scopes"])
-            made = {"person": name, "scope": scope, "expires_at": after["expires_at"], "hash": after["hash"]}
-            self._tokens[after["token"]] = {**made, "revoked_at": None}
+            kept = {"expires_at": after["expires_at"], "hash": after["hash"]}
+            self._tokens[after["token"]] = {"person": name, "scope": scope, "revoked_at": None, **kept}
         elif kind == "token.revoked":
             self._tokens[after["token"]]["revoked_at"] = after["revoked_at"]
 
@@ -126,6 +130,7 @@ class Fold:
             wanted = self._tokens.pop(values["id"], None)
             if wanted is None:
                 raise TamperedError("tokens", None, f"no event made {values['id']}")
+            values["hash"] = digest_bytes(str(values["hash"]).encode())
             for column, value in wanted.items():
                 if values[column] != value:
                     raise TamperedError(

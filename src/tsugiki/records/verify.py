@@ -30,8 +30,6 @@ from tsugiki.records.keys import PublicKey
 from tsugiki.records.schema import append_only_statements, metadata
 from tsugiki.records.sqlite_files import open_read_only
 
-__all__ = ["BadRecord", "Report", "open_read_only", "verify"]
-
 BLOCK = 2000  # rows that a PostgreSQL cursor fetches at a time
 _numbers = itertools.count()
 

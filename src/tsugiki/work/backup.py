@@ -37,8 +37,9 @@ from tsugiki.records.pending import FOLDER as PENDING
 from tsugiki.records.rights import Actor, require
 from tsugiki.records.safe_names import inside
 from tsugiki.records.schema import append_only_statements, metadata
+from tsugiki.records.sqlite_files import open_read_only
 from tsugiki.records.store import key_of
-from tsugiki.records.verify import open_read_only, verify
+from tsugiki.records.verify import verify
 from tsugiki.work.policy import POLICY_FILE
 from tsugiki.work.retention import PERIODS
 
