@@ -14,6 +14,7 @@ import hashlib
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -83,7 +84,8 @@ def export_evidence(
         with records.database.writing() as writing:
             append(writing, event)
     except BaseException:
-        out.unlink(missing_ok=True)  # what is not in the ledger was not exported
+        with suppress(OSError):  # the disk that refused the event may refuse this too
+            out.unlink(missing_ok=True)  # what is not in the ledger was not exported
         raise
     return exported
 

@@ -26,7 +26,7 @@ import yaml
 from sqlalchemy import Connection, create_engine, insert, inspect, select
 
 from tsugiki.errors import RecordsError
-from tsugiki.files import make_folder, sync_folder, write_bytes, write_whole
+from tsugiki.files import make_folder, sync_folder, write_bytes, write_text, write_whole
 from tsugiki.fingerprint import canonical_json, digest_bytes, digest_file
 from tsugiki.records import times
 from tsugiki.records.keys import PRIVATE, PUBLIC, PublicKey, load_public
@@ -44,7 +44,7 @@ from tsugiki.work.policy import POLICY_FILE
 from tsugiki.work.retention import PERIODS
 
 FORMAT = 1
-MANIFEST, LOCK = "backup.json", "backup.lock"
+MANIFEST, LOCK, OWNER = "backup.json", "backup.lock", "backup.id"
 BLOBS, FILES = "blobs", "files"
 SQLITE = "registry.db"  # of a restored registry; the default database names it too
 TRIES = 3  # contents may be erased between the copy of the database and that of the files
@@ -120,23 +120,22 @@ def restore(folder: Path, out: Path, *, public_key: Path | None = None) -> Resto
 @contextmanager
 def _alone(records: Records, out: Path) -> Iterator[None]:
     """One backup at a time into a folder that is empty or holds backups of this registry."""
-    lock = out / LOCK
-    if not lock.is_file() and any(out.iterdir()):
+    owner = out / OWNER
+    ours = (LOCK, OWNER, f".{OWNER}.")  # the last: what is left of a run that died while writing it
+    if not owner.is_file() and any(not path.name.startswith(ours) for path in out.iterdir()):
         raise RecordsError(
             f"{out} holds something else than a backup.", fix="Name an empty or a new folder with --out."
         )
-    with lock.open("a+", encoding="utf-8") as handle:
+    with (out / LOCK).open("a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RecordsError(f"Another backup into {out} is running.", fix="Wait for it.") from None
-        handle.seek(0)
-        owner = handle.read()
-        if owner not in ("", records.settings.id):
-            raise RecordsError(f"{out} holds backups of the registry {owner}.", fix="Name another folder with --out.")
-        if not owner:
-            handle.write(records.settings.id)
-            handle.flush()
+        if not owner.is_file():
+            write_text(owner, records.settings.id)
+        found = owner.read_text(encoding="utf-8")
+        if found != records.settings.id:
+            raise RecordsError(f"{out} holds backups of the registry {found}.", fix="Name another folder with --out.")
         yield
 
 
@@ -282,7 +281,7 @@ def _remove_others(out: Path, body: Mapping[str, Any]) -> int:
         needed = {out / BLOBS / key_of(digest) for digest in referenced(connection)}
     others = [path for path in (out / FILES).iterdir() if path.name not in named]
     others += [path for path in (out / BLOBS).rglob("*") if path.is_file() and path not in needed]
-    others += out.glob("*.partial*")
+    others += out.glob("*.partial")
     for path in others:
         path.unlink()
     return len(others)

@@ -110,6 +110,7 @@ def erase(
     _reasoned(reason)
     with records.database.writing() as connection:
         _refuse_held(connection, version.model, version.number)
+        remove_erased(records, connection)  # what a crash has left of an earlier deletion
         gone = erased(connection)
         texts = {
             digest
@@ -124,7 +125,7 @@ def erase(
         _refuse_shared_hold(connection, texts)
         about: dict[str, Any] = {"what": "texts", "rows": None if rows is None else list(rows), "files": len(texts)}
         event = _append(connection, label, texts, about, actor=actor, reason=reason)
-    for digest in texts:  # after the commit; what a crash leaves here goes when rubbish is next collected
+    for digest in texts:  # after the commit; what a crash leaves here goes with the next deletion or collection
         records.store.delete(digest)
     return Erased(label, None, len(texts), event)
 
