@@ -162,6 +162,16 @@ def test_what_was_withdrawn_while_files_were_read_is_not_gone_back_to(tmp_path: 
     assert at(records) == 3 and not list((tmp_path / "registry").glob("pending/*"))
 
 
+def test_it_does_not_wait_for_a_writer_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    records = three(tmp_path)
+    monkeypatch.setattr(rollback_module, "PATIENCE_SECONDS", 0.1)
+    with open_registry(tmp_path / "registry").database.writing():
+        moved = rollback(records, POC, actor=OPERATOR, reason=WHY)
+        assert moved.waits and moved.after == 2 and at(records) == 2
+    promoted_to(records, f"{MODEL}@1", "pilot")
+    assert at(records) == 2 and not list((tmp_path / "registry").glob("pending/*.json"))
+
+
 def test_it_goes_further_back_from_what_waits_once_the_database_takes_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

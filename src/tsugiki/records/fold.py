@@ -130,7 +130,6 @@ class Fold:
             wanted = self._tokens.pop(values["id"], None)
             if wanted is None:
                 raise TamperedError("tokens", None, f"no event made {values['id']}")
-            values["hash"] = digest_bytes(str(values["hash"]).encode())
             for column, value in wanted.items():
                 if values[column] != value:
                     raise TamperedError(

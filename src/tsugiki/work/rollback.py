@@ -1,8 +1,8 @@
 """Going back and stopping: one command each, without a new approval, because that must never wait for one.
 
 Called by `tsugiki registry rollback` and `stop`, and by a withdrawal. A name goes back only to a version that it had
-before, so that everything it can point to was approved once. Where the database cannot be written, the instruction is
-signed and left in pending/, where it holds at once; the next writer folds it in.
+before, so that everything it can point to was approved once. Where the database cannot be written, or another writer
+does not end, the instruction is signed and left in pending/, where it holds at once; the next writer folds it in.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tsugiki.records.versions import Version, version_at
 from tsugiki.work.lifecycle import is_withdrawn, split_alias, verify_files
 from tsugiki.work.reason import said
 
+PATIENCE_SECONDS = 10.0  # for another writer at work, which may be collecting rubbish from a bucket for minutes
 ROLLED_BACK, STOPPED = "alias.rolled_back", "alias.stopped"
 
 
@@ -86,7 +87,7 @@ def _carry_out(
     """Record the move, unless something came between; leave it in pending/ where the database cannot be written."""
     number = None if target is None else target.number
     try:
-        with records.database.writing() as connection:
+        with records.database.writing(PATIENCE_SECONDS) as connection:
             _refuse_too_late(connection, seen, target)
             append(connection, *instruction)
         return Moved(seen.model, seen.alias, seen.number, number, skipped)
