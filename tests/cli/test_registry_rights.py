@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     **dict.fromkeys(
         (
             "attach-evidence", "evidence", "export-evidence", "verify-archive", "backup", "restore", "gc", "check",
+            "upgrade",
             "retention apply", "retention erase", "retention hold", "retention release", "retention show",
             "mlflow import", "mlflow mirror",
         ),

@@ -26,6 +26,7 @@ from tsugiki.errors import RecordsError, UsageError
 from tsugiki.files import write_whole
 from tsugiki.fingerprint import canonical_json, digest_bytes, digest_file
 from tsugiki.records.checkpoints import newest_checkpoint
+from tsugiki.records.keys import load_given
 from tsugiki.records.ledger import NewEvent, append
 from tsugiki.records.open import Records
 from tsugiki.records.packs import Version, erased, files_of, packs_of
@@ -92,6 +93,7 @@ def export_evidence(
 
 def verify_archive(path: Path, public_key: Path) -> Report:
     """Verify an archive with the key in a file. Raises RecordsError naming the first bad file or record."""
+    load_given(public_key)  # a file that is no key is not the archive's fault
     try:
         return verify(path, public_key.read_bytes())
     except BadArchive as bad:

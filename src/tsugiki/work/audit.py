@@ -13,12 +13,12 @@ from typing import Any
 
 from sqlalchemy import select
 
-from tsugiki.errors import RecordsError
+from tsugiki.errors import RecordsError, UsageError
 from tsugiki.records import pending, schema
 from tsugiki.records.aliases import AliasState, alias_at
 from tsugiki.records.anchor import anchor_to_command, anchor_to_file, read_anchor
 from tsugiki.records.checkpoints import newest_checkpoint
-from tsugiki.records.keys import load_public
+from tsugiki.records.keys import load_given
 from tsugiki.records.ledger import Event, NewEvent, append, history, read_event
 from tsugiki.records.open import Records
 from tsugiki.records.packs import referenced
@@ -91,7 +91,7 @@ def verify_registry(
     With `files` the indices of a SQLite file are compared with its tables as well.
     With `public_key` nothing that the registry's folder says about itself is trusted.
     """
-    public = records.database.home.public if public_key is None else load_public(public_key)
+    public = records.database.home.public if public_key is None else load_given(public_key)
     known = () if anchor is None else read_anchor(anchor, public)
     home = records.database.home
     with records.database.reading() as connection:
@@ -116,9 +116,12 @@ def anchor_newest(
         raise RecordsError("The ledger has no checkpoint.", fix="Run: tsugiki registry verify.")
     if file is not None:
         anchor_to_file(file, newest, records.database.home.public)
+        to = str(file)
     elif command:
         anchor_to_command(command, newest)
-    to = str(file) if file is not None else (command or ("",))[0]
+        to = command[0]
+    else:
+        raise UsageError("Nothing was named to anchor to.", fix="Name a file or a command.")
     done = {"seq": newest.seq, "hash": newest.hash, "to": to}
     with records.database.writing() as connection:
         append(connection, NewEvent(actor, ANCHORED, "ledger", after=done, reason="anchored"))

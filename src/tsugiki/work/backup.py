@@ -29,7 +29,7 @@ from tsugiki.errors import RecordsError
 from tsugiki.files import make_folder, sync_folder, write_bytes, write_text, write_whole
 from tsugiki.fingerprint import canonical_json, digest_bytes, digest_file
 from tsugiki.records import times
-from tsugiki.records.keys import PRIVATE, PUBLIC, PublicKey, load_public
+from tsugiki.records.keys import PRIVATE, PUBLIC, PublicKey, load_given, load_public
 from tsugiki.records.ledger import NewEvent, append
 from tsugiki.records.open import DEFAULT_DATABASE, DEFAULT_STORE, SETTINGS, Records, open_registry
 from tsugiki.records.packs import erased, referenced
@@ -78,6 +78,8 @@ def backup(records: Records, out: Path, *, actor: Actor, reason: str = "") -> Ba
     the disk refuses. The backup that was there before then still stands.
     """
     require(actor, "backup")
+    if out.resolve().is_relative_to(records.folder):
+        raise RecordsError(f"{out} lies in the registry itself.", fix="Name a folder on another disk with --out.")
     make_folder(out, "--out")
     with _in_one_sentence(out), _alone(records, out):
         small, database, copied = _copy(records, out)
@@ -100,8 +102,10 @@ def restore(folder: Path, out: Path, *, public_key: Path | None = None) -> Resto
     damaged or not as it was signed; then `out` is left as it was.
     """
     body, public = _read(folder, public_key)
-    if out.is_dir() and any(out.iterdir()):
-        raise RecordsError(f"{out} is not empty.", fix="Name another folder with --out.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RecordsError(
+            f"{out} is {'not empty' if out.is_dir() else 'a file'}.", fix="Name another folder with --out."
+        )
     out = out.resolve()
     with _in_one_sentence(out):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -294,7 +298,7 @@ def _read(folder: Path, public_key: Path | None) -> tuple[Mapping[str, Any], Pub
         signed: Any = json.loads(path.read_bytes())
         body, signature = signed["body"], signed["signature"]
         key = body["files"][f"keys/{PUBLIC}"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise RecordsError(
             f"{folder} holds no finished backup (there is no {MANIFEST} in it).", fix="Name the folder of a backup."
         ) from None
@@ -305,7 +309,7 @@ def _read(folder: Path, public_key: Path | None) -> tuple[Mapping[str, Any], Pub
             f"{path} has the format {body.get('format')!r}; this program reads {FORMAT}.", fix="Use a newer tsugiki."
         )
     own = load_public(_file(folder, key))
-    if public_key is not None and load_public(public_key) != own:
+    if public_key is not None and load_given(public_key) != own:
         raise RecordsError(
             f"The backup in {folder} was made with another key than {public_key}.", fix="Use a backup of this registry."
         )

@@ -48,7 +48,7 @@ def approve(
     asked for or a gate no longer passes.
     """
     require(actor, "approve")
-    why, kept = said(reason), [said(condition) for condition in conditions]
+    why, kept = said(reason), [said(condition, "condition") for condition in conditions]
     if len(kept) > MOST_CONDITIONS:
         raise RecordsError(f"{len(kept)} conditions are too many.", fix=f"Give at most {MOST_CONDITIONS}.")
     with records.database.writing() as connection:

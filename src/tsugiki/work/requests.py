@@ -120,7 +120,7 @@ def request(
 def review(records: Records, id: str, *, comment: str, actor: Actor) -> Standing:
     """Say something about a request before it is decided. Raises RecordsError where it is decided already."""
     require(actor, "review")
-    text = said(comment)
+    text = said(comment, "comment")
     with records.database.writing() as connection:
         policy = policy_in_force(records, connection).policy
         found = standing(connection, find_request(connection, id), policy)

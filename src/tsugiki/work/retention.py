@@ -121,7 +121,9 @@ def erase(
         label = f"{version.model}@{version.number}"
         if not texts:
             what = "No text" if rows is None else f"No text of row {', '.join(map(str, rows))}"
-            raise RecordsError(f"{what} is kept with {label}.", fix="Nothing is left to erase; see: registry evidence.")
+            raise RecordsError(
+                f"{what} is kept with {label}.", fix=f"See what is with: tsugiki registry evidence {label}"
+            )
         _refuse_shared_hold(connection, texts)
         about: dict[str, Any] = {"what": "texts", "rows": None if rows is None else list(rows), "files": len(texts)}
         event = _append(connection, label, texts, about, actor=actor, reason=reason)

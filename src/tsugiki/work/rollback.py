@@ -140,6 +140,11 @@ def _target(connection: Connection, state: AliasState, to: int | None) -> tuple[
         if not is_withdrawn(connection, found.model, found.number):
             return found, tuple(skipped)
         skipped.append(found.number)
+    if to is not None:
+        raise RecordsError(
+            f"{name} cannot go back to {state.model}@{to}, which was withdrawn.",
+            fix=f"See what it pointed to before with: tsugiki registry history {name}.",
+        )
     if skipped:
         what = f"all that it could go back to was withdrawn ({', '.join(map(str, skipped))})"
     else:
