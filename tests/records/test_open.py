@@ -242,13 +242,23 @@ def test_who_may_only_read_reads_and_verifies_and_is_told_so_when_writing(readab
 def test_a_reader_of_a_frozen_file_notices_that_it_was_written(readable: Records) -> None:
     folder = readable.folder
 
-    writer = threading.Timer(0.2, lambda: os.utime(folder / "registry.db"))
+    begun, begin = os.pipe()
+
+    def write_once_it_is_read() -> None:
+        os.read(begun, 1)
+        os.utime(folder / "registry.db")
+
+    writer = threading.Thread(target=write_once_it_is_read)
 
     def slowly() -> str:
         opened = open_registry(folder)
+        before = (folder / "registry.db").stat().st_mtime_ns
         with opened.database.reading() as connection:
             head(connection)
-            time.sleep(1)
+            os.write(begin, b".")
+            until = time.monotonic() + 20
+            while (folder / "registry.db").stat().st_mtime_ns == before and time.monotonic() < until:
+                time.sleep(0.01)
         return "nothing was noticed"
 
     writer.start()
