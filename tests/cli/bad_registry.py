@@ -10,7 +10,7 @@ from argon2 import PasswordHasher
 from tests.cli.bad_inputs import Case, Kit
 from tests.cli.bad_studies import line
 from tests.records.adapters import write_own
-from tests.records.registries import ADMIN, PEOPLE, person
+from tests.records.registries import ADMIN, person
 from tests.records.registries import registry as founded
 from tsugiki.records import tokens
 from tsugiki.records.open import Records
