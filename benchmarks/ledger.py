@@ -31,7 +31,7 @@ from tsugiki.fingerprint import canonical_json, digest_bytes, machine
 from tsugiki.records import ledger
 from tsugiki.records.aliases import alias_at, move_alias
 from tsugiki.records.canonical import canonical_bytes
-from tsugiki.records.checkpoints import Checkpoint, fast_body, link, newest_checkpoint
+from tsugiki.records.checkpoints import fast_body, link, newest_checkpoint
 from tsugiki.records.keys import PUBLIC, load_public
 from tsugiki.records.ledger import NewEvent, append, events_since, head, history
 from tsugiki.records.open import Founder, Records, create_records, open_registry
@@ -168,7 +168,7 @@ def grow(folder: Path, events: int) -> Records:
                     "rows": {"alias_moves": [row]},
                 })  # fmt: skip
                 previous = digest_bytes(body)
-                checkpoint = fast_body(Checkpoint(registry, seq, previous, at, key.public.digest, before, ""))
+                checkpoint = fast_body(registry, seq, previous, at, key.public.digest, before)
                 signature = key.sign(checkpoint)
                 before = link(checkpoint, signature)
                 rows[0].append((seq, previous, at, "田中", "alias.moved", f"{model}@{alias}", body))

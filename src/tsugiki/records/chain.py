@@ -55,25 +55,48 @@ class Signed(Protocol):
     def at(self) -> str: ...
 
 
-class Chain:
-    """One pass over a ledger. `events` and `checkpoints` count what was read; `newest` is the last checkpoint."""
+@dataclass(frozen=True)
+class Start:
+    """Where a part of a ledger begins: after event `seq`, whose hash and time another part has to confirm."""
 
-    def __init__(self, read: Read, public: PublicKey, registry: str | None, known: Iterable[Signed]) -> None:
-        self._read, self._public = read, public
+    seq: int
+    hash: str
+    at: str
+    newest: tuple[int, bytes, str] | None  # the checkpoint before it: seq, body, signature
+
+
+class Chain:
+    """One pass over a ledger, or over a part of it from `start` that does not reach the ledger's end (`is_last`).
+
+    `events` is the newest event that was read, `checkpoints` counts, and `newest` is the last checkpoint.
+    """
+
+    def __init__(
+        self,
+        read: Read,
+        public: PublicKey,
+        registry: str | None,
+        known: Iterable[Signed] = (),
+        *,
+        start: Start | None = None,
+        is_last: bool = True,
+    ) -> None:
+        self._read, self._public, self._is_last = read, public, is_last
         self._rows = read("events")
         self._signed = Stream("checkpoints", read("checkpoints"))
         self._known = iter(known)
         self._next_known = next(self._known, None)
         self.registry = registry or self._registry_of_first_checkpoint()
-        self.events = self.checkpoints = 0
-        self.newest: tuple[int, bytes, str] | None = None  # seq, body, signature
+        self._start = start or Start(0, ledger.genesis(self.registry, public), "", None)
+        self.events, self.checkpoints = self._start.seq, 0
+        self.newest = self._start.newest
 
     def believed(self) -> Iterator[dict[str, Any]]:
         """The bodies of the events, each after the next one has confirmed it.
 
         Raises TamperedError at the first bad record; what was handed on is proved when the iterator has ended.
         """
-        link, at, held = ledger.genesis(self.registry, self._public), "", None
+        link, at, held = self._start.hash, self._start.at, None
         for row in self._rows:
             position = self.events + 1
             facts, hash = self._own(row, position)
@@ -90,7 +113,8 @@ class Chain:
                 self._check_signed(position, hash, at)
             if self._next_known is not None:
                 self._check_known(position, hash)
-        self._check_end()
+        if self._is_last:
+            self._check_end()
         if held is not None:
             yield held
 
@@ -158,9 +182,8 @@ class Chain:
         if not isinstance(signature, str):
             raise TamperedError("checkpoints", position, "its signature is not text")
         before = checkpoints.link(*self.newest[1:]) if self.newest else None
-        expected = Checkpoint(self.registry, position, hash, at, self._public.digest, before, signature)
-        if body != checkpoints.fast_body(expected):
-            self._diagnose(body, expected)
+        if body != checkpoints.fast_body(self.registry, position, hash, at, self._public.digest, before):
+            self._diagnose(body, Checkpoint(self.registry, position, hash, at, self._public.digest, before, signature))
         self.newest = (position, body, signature)
         self.checkpoints += 1
         self._signed.advance()

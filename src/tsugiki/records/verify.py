@@ -14,7 +14,6 @@ off together with their checkpoints.
 from __future__ import annotations
 
 import itertools
-import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -27,7 +26,8 @@ from tsugiki.records.chain import BadRecord, Chain, Read, Row, Signed, TamperedE
 from tsugiki.records.checkpoints import Checkpoint, read_checkpoint
 from tsugiki.records.fold import Fold
 from tsugiki.records.keys import PublicKey
-from tsugiki.records.schema import append_only_statements, metadata
+from tsugiki.records.parts import query_of, sqlite_reader, verify_in_parts
+from tsugiki.records.schema import append_only_statements
 from tsugiki.records.sqlite_files import open_read_only
 
 BLOCK = 2000  # rows that a PostgreSQL cursor fetches at a time
@@ -58,11 +58,19 @@ def verify(
     `registry` is its id where the caller knows it; `known` are checkpoints from elsewhere, oldest first, such as
     `anchor.read_anchor` gives. Raises RecordsError when there is no database to read.
     """
+    known = iter(known)
+    first = next(known, None)
+    anchors = () if first is None else itertools.chain((first,), known)
     if isinstance(source, Connection):
-        return _verify(_reader(source), _triggers(source), public, registry, known)
+        return _verify(_reader(source), _triggers(source), public, registry, anchors)
     with closing(open_read_only(source)) as plain:
         plain.execute("BEGIN")
-        return _verify(_sqlite_reader(plain), _sqlite_triggers(plain), public, registry, known)
+        if first is None and not [*_sqlite_triggers(plain)]:
+            in_parts = verify_in_parts(source, plain, public, registry)
+            if in_parts is not None:
+                chain, checkpoints = in_parts
+                return _report(chain, checkpoints, anchored=False)
+        return _verify(sqlite_reader(plain), _sqlite_triggers(plain), public, registry, anchors)
 
 
 def index_problem(path: Path) -> BadRecord | None:
@@ -81,50 +89,32 @@ def index_problem(path: Path) -> BadRecord | None:
 def _verify(
     read: Read, triggers: Iterator[str], public: PublicKey, registry: str | None, known: Iterable[Signed]
 ) -> Report:
-    known = iter(known)
-    first = next(known, None)
-    chain, bad = None, None
+    chain: Chain | None = None
     try:
         for problem in triggers:
             raise TamperedError(problem, None, "a trigger that keeps it append-only is missing or was changed")
-        chain = Chain(read, public, registry, known if first is None else itertools.chain((first,), known))
+        chain = Chain(read, public, registry, known)
         fold = Fold(read, public)
         for facts in chain.believed():
             fold.follow(facts)
         fold.end()
     except TamperedError as error:
-        bad = error.bad
-    newest = read_checkpoint(*chain.newest[1:]) if chain and chain.newest and not bad else None
-    return Report(
-        chain.events if chain else 0,
-        chain.checkpoints if chain else 0,
-        chain.registry if chain else registry or "",
-        newest,
-        first is not None,
-        bad,
-    )
+        if chain is None:
+            return Report(0, 0, registry or "", None, known != (), error.bad)
+        return Report(chain.events, chain.checkpoints, chain.registry, None, known != (), error.bad)
+    return _report(chain, chain.checkpoints, anchored=known != ())
 
 
-def _query(name: str) -> str:
-    table = metadata.tables[name]
-    order = ", ".join(column.name for column in table.primary_key)
-    return f"SELECT {', '.join(table.columns.keys())} FROM {name} ORDER BY {order}"  # noqa: S608 - names of our own
-
-
-def _sqlite_reader(connection: sqlite3.Connection) -> Read:
-    def read(name: str) -> Iterator[Row]:
-        try:
-            yield from connection.execute(_query(name))
-        except sqlite3.DatabaseError as error:
-            raise TamperedError(name, None, f"it cannot be read: {error}") from None
-
-    return read
+def _report(chain: Chain, checkpoints: int, *, anchored: bool) -> Report:
+    assert chain.newest is not None, "a chain without a checkpoint is not true"
+    _, body, signature = chain.newest
+    return Report(chain.events, checkpoints, chain.registry, read_checkpoint(body, signature), anchored, None)
 
 
 def _reader(connection: Connection) -> Read:
     plain: Any = connection.connection.dbapi_connection
     if connection.dialect.name == "sqlite":
-        return _sqlite_reader(plain)
+        return sqlite_reader(plain)
 
     def read(name: str) -> Iterator[Row]:
         from psycopg import Error
@@ -132,7 +122,7 @@ def _reader(connection: Connection) -> Read:
         try:
             with plain.cursor(name=f"verify_{next(_numbers)}") as cursor:
                 cursor.itersize = BLOCK
-                cursor.execute(_query(name))
+                cursor.execute(query_of(name))
                 yield from cursor
         except Error as error:
             raise TamperedError(name, None, f"it cannot be read: {error}") from None
