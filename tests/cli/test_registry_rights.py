@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "token create": ("change-tokens", ("nobody",)),
     "token list": (None, ()),  # everybody may see their own
     "token revoke": ("change-tokens", ("feed",)),
+    "token recover": (None, ()),  # asks for the private key instead
     # The rights of these are tested beside the work that they call.
     **dict.fromkeys(
         (
