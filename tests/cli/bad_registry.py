@@ -10,7 +10,7 @@ from argon2 import PasswordHasher
 from tests.cli.bad_inputs import Case, Kit
 from tests.cli.bad_studies import line
 from tests.records.adapters import write_own
-from tests.records.registries import ADMIN, PEOPLE, person
+from tests.records.registries import ADMIN, person
 from tests.records.registries import registry as founded
 from tsugiki.records import tokens
 from tsugiki.records.open import Records
@@ -114,6 +114,7 @@ CASES = (
              "is not a registry's database", "restore"),
     register("registry", "a stored file missing", damaged(no_files, "show", "qa@1", "--verify"), 1, "is missing from",
              "backup"),
+    register("registry", "letters that are no text", asked("history", "\udcff@1", by=None), 2, "argument is no text"),
     register("registry", "no token", asked("stop", "qa@poc", "--reason", "r", by=None), 1, "TSUGIKI_TOKEN"),
     register("registry", "a token file that does not exist",
              asked("stop", "qa@poc", "--reason", "r", "--token-file", "FOLDER/no.token", by=None), 1,
@@ -139,8 +140,6 @@ CASES = (
     register("registry", "an empty adapter folder", adapter("empty"), 1, "holds no adapter_model.safetensors"),
     register("registry", "a file in the place of the adapter", adapter("taken", "x"), 1, "is not an adapter folder"),
     register("registry", "a folder with other files", adapter("mixed/run.py", "x"), 1, "'run.py', which is code"),
-    register("registry", "the same adapter twice", asked("add", "FOLDER/first", "--name", "qa", "--reason", "r"), 1,
-             "registered already, as qa@1", "state what is different"),
     register("registry", "an empty comment", asked("review", "r1", "--comment", " ", by="高橋"), 1,
              "The comment is empty", "--comment"),
     register("registry", "a key that is none", lambda kit: [*asked("verify", by=None)(kit), "--public-key",

@@ -19,6 +19,6 @@ def said(reason: str, what: str = "reason") -> str:
     if not stripped or len(stripped) > LONGEST_REASON:
         raise RecordsError(
             f"The {what} is empty." if not stripped else f"The {what} has {len(stripped)} characters.",
-            fix=f"Say {'why' if what == 'reason' else 'it'} with --{what}, in 1 to {LONGEST_REASON} characters; the ledger keeps it.",
+            fix=f"Give 1 to {LONGEST_REASON} characters with --{what}; the ledger keeps them.",
         )
     return stripped
