@@ -104,6 +104,18 @@ def test_what_is_restored_is_what_was_backed_up(records: Records, tmp_path: Path
     again.database.engine.dispose()
 
 
+def test_a_backup_lies_outside_and_is_restored_to_a_folder(records: Records, tmp_path: Path) -> None:
+    with pytest.raises(RecordsError, match="lies in the registry itself"):
+        backup(records, records.folder / "copy", actor=ADMIN)
+    assert not (records.folder / "copy").exists()
+    (tmp_path / "taken").write_text("x")
+    with pytest.raises(RecordsError, match="taken holds no finished backup"):
+        restore(tmp_path / "taken", tmp_path / "new")
+    backup(records, tmp_path / "backup", actor=ADMIN)
+    with pytest.raises(RecordsError, match="taken is a file"):
+        restore(tmp_path / "backup", tmp_path / "taken")
+
+
 def test_the_next_backup_copies_only_what_is_new(records: Records, tmp_path: Path) -> None:
     first = backup(records, tmp_path / "backup", actor=ADMIN)
     with records.database.reading() as connection:

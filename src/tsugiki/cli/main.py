@@ -94,6 +94,11 @@ def status_of(arguments: list[str]) -> int:
         fault = error.format_message().replace("Value error, ", "").strip().rstrip(".")
         complain(f"{fault}. Run tsugiki --help, or the command with --help.")
         return 2
+    except UnicodeEncodeError:
+        if not any("\udc80" <= letter <= "\udcff" for argument in arguments for letter in argument):
+            raise  # not the command line's fault
+        complain(f"An argument is no text in {sys.getfilesystemencoding()}, the encoding of this terminal.")
+        return 2
     except typer.Abort:
         complain("Stopped.")
         return 1

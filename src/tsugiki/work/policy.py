@@ -79,7 +79,7 @@ class Stage(Knobs):
 
 
 class Policy(Knobs):
-    format: Literal[1] = Field(description="of this file")
+    format: Literal[1] = Field(description="format of this file")
     stages: dict[str, Stage] = Field(min_length=1, description="the stages by name")
 
     @model_validator(mode="after")

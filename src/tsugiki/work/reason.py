@@ -17,9 +17,8 @@ def said(reason: str, what: str = "reason") -> str:
     """
     stripped = reason.strip()
     if not stripped or len(stripped) > LONGEST_REASON:
-        told = "why" if what == "reason" else "it"
         raise RecordsError(
             f"The {what} is empty." if not stripped else f"The {what} has {len(stripped)} characters.",
-            fix=f"Say {told} with --{what}, in 1 to {LONGEST_REASON} characters; the ledger keeps it.",
+            fix=f"Give 1 to {LONGEST_REASON} characters with --{what}; the ledger keeps them.",
         )
     return stripped
