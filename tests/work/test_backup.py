@@ -1,4 +1,7 @@
-"""Backup and restore: equal digests afterwards, online, complete or absent, and nothing damaged comes back."""
+"""Backup and restore: equal digests afterwards, online, complete or absent, and nothing damaged comes back.
+
+Kills at every write call are in benchmarks/registry_crashes.py.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,8 @@ import errno
 import json
 import os
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,8 +41,6 @@ from tsugiki.records.schema import metadata
 from tsugiki.records.verify import verify
 from tsugiki.work.attach import attach_bundle
 from tsugiki.work.backup import Backup, backup, restore
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def contents(records: Records, *, until: int | None = None) -> str:
@@ -398,37 +395,6 @@ def test_a_disk_that_refuses_leaves_no_half_of_a_registry(records: Records, tmp_
             again.database.engine.dispose()
             shutil.rmtree(tmp_path / "again")
     assert number > 20
-
-
-KILLED = """
-import sys
-from pathlib import Path
-from tests.work.registries import ADMIN
-from tsugiki.records.open import open_registry
-from tsugiki.work.backup import backup
-print("ready", flush=True)
-backup(open_registry(Path(sys.argv[1])), Path(sys.argv[2]), actor=ADMIN)
-"""
-
-
-@pytest.mark.slow
-def test_killed_backups_are_complete_or_absent(records: Records, tmp_path: Path) -> None:
-    place, complete = tmp_path / "backup", 0
-    for number in range(10):
-        command = [sys.executable, "-c", KILLED, records.folder, place]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": "src:."})
-        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
-        time.sleep(number * 0.03)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        if (place / "backup.json").exists():
-            complete += 1
-            restore(place, tmp_path / f"again-{number}")
-        if number % 4 == 3:
-            shutil.rmtree(place, ignore_errors=True)
-        busy_with(records, 1)
-    assert complete
 
 
 def test_a_registry_in_postgresql_is_kept_as_one_file(tmp_path: Path) -> None:
