@@ -120,21 +120,30 @@ def main() -> None:
         return
     for task in ("E1", "E6"):
         write_task(task, _task(task), ROWS)
-    found = []
+    found: list[dict[str, Any]] = []
     for run in RUNS:
         command = [sys.executable, "-m", "benchmarks.estimator", "--once", json.dumps(asdict(run))]
         output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
         values = json.loads(output.splitlines()[-1])
         found.append({**asdict(run), **values, "ratio": values["estimated"] / values["measured"]})
         print(f"{run}: {found[-1]['ratio']:.3f}", flush=True)
+        write_json(arguments.out, _result(found))  # what is measured is kept, should a later run fail
+
+
+def _result(found: list[dict[str, Any]]) -> dict[str, Any]:
     ratios = [one["ratio"] for one in found]
-    within = sum(abs(ratio - 1) <= WITHIN for ratio in ratios) / len(ratios)
-    summary = {"runs": len(ratios), "within_15_percent": within, "median_ratio": statistics.median(ratios),
-               "lowest": min(ratios), "highest": max(ratios)}  # fmt: skip
-    summary["lora_over_full"] = _against_full(found)
-    versions = package_versions(("torch", "transformers", "bitsandbytes"))
-    write_json(arguments.out, {**summary, "each": found, "packages": versions, "machine": machine()})
-    print(json.dumps(summary))
+    return {
+        "runs": len(ratios),
+        "planned": len(RUNS),
+        "within_15_percent": sum(abs(ratio - 1) <= WITHIN for ratio in ratios) / len(ratios),
+        "median_ratio": statistics.median(ratios),
+        "lowest": min(ratios),
+        "highest": max(ratios),
+        "lora_over_full": _against_full(found) if len(found) == len(RUNS) else None,
+        "each": found,
+        "packages": package_versions(("torch", "transformers", "bitsandbytes")),
+        "machine": machine(),
+    }
 
 
 if __name__ == "__main__":

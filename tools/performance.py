@@ -79,9 +79,11 @@ def estimator() -> str:
     if found is None:
         return "Not measured yet."
     said = (
-        f"{found['runs']} runs; estimate / measured peak: median {found['median_ratio']:.2f}, "
+        f"{found['runs']} of {found['planned']} runs; estimate / measured peak: median {found['median_ratio']:.2f}, "
         f"from {found['lowest']:.2f} to {found['highest']:.2f}; within 15 %: {found['within_15_percent']:.0%}."
     )
+    if found["lora_over_full"] is None:
+        return "\n\n".join((said, _machines("estimator")))
     head = ("LoRA, frozen layers held in", "peak memory / that of full fine-tuning in float32")
     names = {"none": "float32", "int8": "int8", "nf4": "nf4"}
     rows = [(names[bits], f"{ratio:.2f}") for bits, ratio in found["lora_over_full"].items()]
