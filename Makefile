@@ -52,6 +52,10 @@ $(VENV)/.dev: $(VENV)/.demo
 	$(INSTALL) --editable '.[test,lint]'
 	@touch $@
 
+$(VENV)/.slow: $(VENV)/.dev
+	$(INSTALL) --editable '.[test-slow]'
+	@touch $@
+
 $(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
 	$(INSTALL) --requirement requirements/bench.txt
 	@touch $@
@@ -69,7 +73,7 @@ demo-ja: $(VENV)/.ja
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-test-slow: $(VENV)/.dev $(VENV)/.ja
+test-slow: $(VENV)/.dev $(VENV)/.ja $(VENV)/.slow
 	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.dev

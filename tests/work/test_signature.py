@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from model_signing import verifying
 
 from tsugiki.errors import UsageError
 from tsugiki.work.signature import sign_folder, verify
@@ -33,7 +32,10 @@ def signed(adapter: Path, tmp_path: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_a_signature_verifies_and_the_key_is_made_for_its_owner_alone(adapter: Path, tmp_path: Path) -> None:
+    from model_signing import verifying
+
     out = signed(adapter, tmp_path)
     verify(verifying, out)
     assert stat.S_IMODE((tmp_path / "signing.key").stat().st_mode) == 0o600
@@ -56,14 +58,18 @@ def remove_file(folder: Path) -> None:
     (folder / "adapter_config.json").unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [change_alpha, add_file, remove_file])
 def test_any_change_is_found(adapter: Path, tmp_path: Path, change: Callable[[Path], None]) -> None:
+    from model_signing import verifying
+
     out = signed(adapter, tmp_path)
     change(out / "adapter")
     with pytest.raises(ValueError, match="mismatch"):
         verify(verifying, out)
 
 
+@pytest.mark.slow
 def test_a_key_that_the_format_does_not_take_is_refused(adapter: Path, tmp_path: Path) -> None:
     key = ed25519.Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
