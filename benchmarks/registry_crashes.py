@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import faults
+from benchmarks.evidence_verbs import EVIDENCE_VERBS
 from benchmarks.faults import KINDS, Kind, Outcome
 from benchmarks.ledger import Somebody, add_versions
 from tsugiki.files import write_json
@@ -139,6 +140,7 @@ VERBS = [
     Verb("leave a rollback", _small, _leave),
     Verb("record a rollback", _waiting, _record, _recorded_once),
     Verb("anchor", _small, _anchor, _anchored, _repair_anchor),
+    *(Verb(*one) for one in EVIDENCE_VERBS),
 ]
 
 

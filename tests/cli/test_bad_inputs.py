@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli import bad_bases, bad_data, bad_inputs, bad_money, bad_slices, bad_studies, bad_workspaces
+from tests.cli import bad_bases, bad_data, bad_inputs, bad_money, bad_registry, bad_slices, bad_studies, bad_workspaces
 from tests.cli.bad_inputs import Case, Kit, outcome, row
 
 CASES = (
@@ -16,6 +16,7 @@ CASES = (
     *bad_slices.CASES,
     *bad_workspaces.CASES,
     *bad_money.CASES,
+    *bad_registry.CASES,
 )
 
 

@@ -91,6 +91,8 @@ def test_erasing_a_row_and_backing_up(desk: Desk, study: Path, tmp_path: Path) -
     assert "1 texts erased" in done and "earlier backups" in done
     made = desk.json("anna", "backup", "--out", tmp_path / "backup")
     assert made["copied"] > 40
+    assert "the schema is the newest already" in desk.run("anna", "upgrade")
+    assert desk.json("anna", "upgrade") == {"revisions": []}
     content = everything_on_disk(desk.registry) + everything_on_disk(tmp_path / "backup")
     assert PERSON.encode() not in content and WORD.encode() in content
     again = desk.run("", "restore", tmp_path / "backup", "--out", tmp_path / "again")

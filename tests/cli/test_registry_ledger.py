@@ -50,6 +50,7 @@ def test_show_at_says_which_zone_it_took(records: Records, capsys: Any):
     then = json.loads(run(capsys, "show", f"{MODEL}@poc", "--at", "2026-01-02 14:05+09:00", "--json"))
     assert (then["at"], then["zone"], then["version"]) == ("2026-01-02T05:05:00.000000Z", "UTC+09:00", None)
     now = run(capsys, "show", f"{MODEL}@poc", "--at", "2100-01-01 00:00")
+    assert "as things stand now" in now and "as things" not in run(capsys, "show", f"{MODEL}@poc", "--at", "2026-01-02")
     assert "(local)" in now and f"{MODEL}@1" in now and "approved by" in now and "高橋" in now
     withdraw(records, f"{MODEL}@1", actor=APPROVER, reason=WHY)
     assert "nothing: it was stopped" in run(capsys, "show", f"{MODEL}@poc", "--at", "2100-01-01 00:00")
@@ -96,3 +97,4 @@ def test_the_policy_is_written_set_and_printed(
 
 def test_anchoring_needs_one_place(records: Records, capsys: Any):
     assert "One of --file and --command is needed" in run(capsys, "anchor", status=2)
+    assert "'\"mail' cannot be run: no closing quotation" in run(capsys, "anchor", "--command", '"mail', status=2)

@@ -64,6 +64,17 @@ def test_a_token_goes_to_a_file_of_one_s_own(capsys: Any, tmp_path: Path):
     assert "田中" not in run(capsys, "people", "list")  # nobody is made whose token would be lost
 
 
+def test_an_admin_without_a_token_gets_one_with_the_key(capsys: Any):
+    found(capsys)
+    with_key = ("token", "recover", "山本", "--key", "tsugiki-registry/keys/ledger.key", "--reason", "lost it")
+    assert "山本 has a token that works until" in run(capsys, *with_key, status=1)
+    (own,) = json.loads(run(capsys, "token", "list", "--token-file", "admin.token", "--json"))
+    run(capsys, "token", "revoke", own["id"], *AS_ADMIN)
+    said = run(capsys, *with_key, "--save-token", "new.token")
+    assert "tsg_" not in said
+    run(capsys, "people", "add", "x", "--role", "viewer", "--token-file", "new.token", "--reason", "joins")
+
+
 def test_names_stand_under_each_other(capsys: Any):
     found(capsys)
     run(capsys, "people", "add", "Suzuki", "--role", "viewer", *AS_ADMIN)

@@ -48,10 +48,12 @@ COMMANDS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "token create": ("change-tokens", ("nobody",)),
     "token list": (None, ()),  # everybody may see their own
     "token revoke": ("change-tokens", ("feed",)),
+    "token recover": (None, ()),  # asks for the private key instead
     # The rights of these are tested beside the work that they call.
     **dict.fromkeys(
         (
             "attach-evidence", "evidence", "export-evidence", "verify-archive", "backup", "restore", "gc", "check",
+            "upgrade",
             "retention apply", "retention erase", "retention hold", "retention release", "retention show",
             "mlflow import", "mlflow mirror",
         ),

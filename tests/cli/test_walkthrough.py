@@ -77,7 +77,7 @@ def test_every_command_of_the_page_does_what_it_says(
     refused = said["approve r13 --reason"]
     assert "may not approve" in refused and refused.count("\n") == 1
     assert f"{model}@1" in said[f"show {model}@poc --at"] or "never been given" in said[f"show {model}@poc --at"]
-    assert "was withdrawn" in said[f"rollback {model}@poc --to"]
+    assert f"{model}@2, which was withdrawn" in said[f"rollback {model}@poc --to"]
     assert "agrees" in said["verify --anchor anchor.jsonl"]
     records = open_registry(Path("tsugiki-registry"))
     with records.database.reading() as connection:

@@ -181,6 +181,16 @@ def test_a_lock_that_cannot_be_had_is_one_sentence(
         pass
 
 
+def test_whoever_has_little_patience_is_told_that_another_writes(records: Records) -> None:
+    with records.database.writing():
+        other = open_registry(records.folder).database
+        with pytest.raises(RecordsError, match="is being written to all the time"), other.writing(0.1):
+            pass
+    with other.writing(0.1) as connection:
+        assert connection.in_transaction()
+    other.engine.dispose()
+
+
 def test_a_database_that_may_only_be_read_is_one_sentence(records: Records, person: Person) -> None:
     database, only = records.database, pytest.raises(RecordsError, match=r"cannot be written to\. Run the command")
     if database.path is not None:

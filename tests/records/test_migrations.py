@@ -11,8 +11,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
-from tests.records.conftest import Person
 from tests.records.filled import LAST, fill
+from tests.records.registries import ADMIN, OPERATOR
 from tsugiki.errors import RecordsError
 from tsugiki.records import migrations
 from tsugiki.records.open import Records, open_registry
@@ -83,7 +83,9 @@ def test_a_registry_of_each_released_schema_is_upgraded_and_true(schema: str, tm
     connection.close()
     (folder / "keys" / "ledger.key").chmod(0o600)
     records = open_registry(folder, to_upgrade=True)
-    assert upgrade(records, actor=Person()) == migrations.REVISIONS[migrations.REVISIONS.index(schema) + 1 :]
+    with pytest.raises(RecordsError, match="operator and may not upgrade"):
+        upgrade(records, actor=OPERATOR)
+    assert upgrade(records, actor=ADMIN) == migrations.REVISIONS[migrations.REVISIONS.index(schema) + 1 :]
     with records.database.reading() as connection:
         report = verify(connection, records.database.home.public, registry=records.settings.id)
     assert report.bad is None

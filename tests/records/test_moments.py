@@ -32,6 +32,20 @@ def test_anything_else_is_refused(text: str):
         asked(text)
 
 
+@pytest.mark.parametrize("text", ["0001-01-01", "9999-12-31"])
+def test_a_day_that_its_zone_moves_out_of_the_calendar_is_refused(text: str, monkeypatch: pytest.MonkeyPatch):
+    import time
+
+    monkeypatch.setenv("TZ", "Asia/Tokyo" if text.startswith("0") else "America/New_York")
+    time.tzset()
+    try:
+        with pytest.raises(UsageError, match=f"'{text}' lies outside the calendar"):
+            asked(text)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def test_the_machine_s_own_zone_is_taken(monkeypatch: pytest.MonkeyPatch):
     import time
 

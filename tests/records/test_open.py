@@ -97,8 +97,10 @@ def rewrite(**changes: object):
         (rewrite(colour="red"), "is not a registry's settings: colour: Extra inputs"),
         (rewrite(database="mysql://host/x"), r"The database mysql is not supported\. Use sqlite"),
         (rewrite(database="no url"), "'no url' is no database URL"),
-        (rewrite(database="sqlite:///missing/registry.db"), r"missing/registry\.db cannot be opened"),
-        (rewrite(database="sqlite:///other.db"), r"other\.db.* holds no registry\. Restore it"),
+        (rewrite(database="postgresql//me:secret@host/x"), r"'postgresql//me:\*\*\*@host/x' is no database URL"),
+        (rewrite(database="sqlite:///missing/registry.db"), r"missing/registry\.db is missing"),
+        (rewrite(database="sqlite:///other.db"), r"other\.db is missing\. Restore it"),
+        (lambda folder: (folder / "registry.db").write_bytes(b""), r"registry\.db.* holds no registry\. Restore it"),
         (lambda folder: (folder / "registry.db").write_bytes(b"text" * 999), "is not a registry's database"),
         (lambda folder: (folder / "keys" / "ledger.pub").unlink(), r"public key .*ledger\.pub is missing"),
         (lambda folder: (folder / "keys" / "ledger.pub").write_text("x"), "is not an Ed25519 public key"),
@@ -241,13 +243,23 @@ def test_who_may_only_read_reads_and_verifies_and_is_told_so_when_writing(readab
 def test_a_reader_of_a_frozen_file_notices_that_it_was_written(readable: Records) -> None:
     folder = readable.folder
 
-    writer = threading.Timer(0.2, lambda: os.utime(folder / "registry.db"))
+    begun, begin = os.pipe()
+
+    def write_once_it_is_read() -> None:
+        os.read(begun, 1)
+        os.utime(folder / "registry.db")
+
+    writer = threading.Thread(target=write_once_it_is_read)
 
     def slowly() -> str:
         opened = open_registry(folder)
+        before = (folder / "registry.db").stat().st_mtime_ns
         with opened.database.reading() as connection:
             head(connection)
-            time.sleep(1)
+            os.write(begin, b".")
+            until = time.monotonic() + 20
+            while (folder / "registry.db").stat().st_mtime_ns == before and time.monotonic() < until:
+                time.sleep(0.01)
         return "nothing was noticed"
 
     writer.start()

@@ -178,3 +178,70 @@ def test_a_folder_that_cannot_be_written_to_either_is_one_sentence(
 
 def test_rows_of_a_move_are_what_the_ledger_writes() -> None:
     assert moved("production", 4) == {"alias_moves": [{"model": "qa", "alias": "production", "version": 4}]}
+
+
+def test_what_was_overtaken_is_recorded_and_moves_nothing(records: Records, person: Person) -> None:
+    """As by a writer who does not see the folder, or by an old file that somebody put back."""
+    fill(records)
+    with records.database.writing() as connection:
+        move_alias(connection, person, "qa", "production", 5)
+    path = leave(records, person, 4)
+    aside = path.rename(path.with_suffix(".aside"))
+    with records.database.writing() as connection:
+        move_alias(connection, person, "qa", "production", 5)
+    aside.rename(path)
+    assert state(records) == (5, 15)
+    with records.database.writing() as connection:
+        move_alias(connection, person, "qa", "pilot", None)
+    assert state(records) == (5, 15) and not path.exists()
+    with records.database.reading() as connection:
+        _, overtaken, *_ = history(connection, limit=2)
+    assert overtaken.after["overtaken"] is True and overtaken.rows == {}
+    assert_true(records)
+
+
+def test_two_in_a_row_do_not_overtake_each_other(records: Records, person: Person) -> None:
+    fill(records)
+    with records.database.writing() as connection:
+        move_alias(connection, person, "qa", "production", 5)
+    for version in (4, None):
+        leave(records, person, version)
+    assert state(records)[0] is None
+    with records.database.writing():
+        pass
+    assert state(records) == (None, 16)
+
+
+def test_a_file_that_cannot_be_deleted_fails_nothing_and_counts_once(
+    records: Records, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(records)
+    path = leave(records, person, 5)
+    with monkeypatch.context() as patched:
+
+        def refuse(*_: object, **__: object) -> None:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        patched.setattr(Path, "unlink", refuse)
+        with records.database.writing() as connection:
+            move_alias(connection, person, "qa", "pilot", None)
+    assert path.exists() and state(records) == (5, 14)
+    with records.database.writing() as connection:
+        assert head(connection).seq == 15
+    assert not path.exists()
+
+
+def test_a_file_that_a_writer_deletes_while_it_is_listed_is_no_error(
+    records: Records, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(records)
+    path = leave(records, person, 5)
+    listed = Path.glob
+
+    def glob(folder: Path, pattern: str) -> list[Path]:
+        found = list(listed(folder, pattern))
+        path.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Path, "glob", glob)
+    assert pending.waiting(records.database.home) == []

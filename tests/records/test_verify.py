@@ -271,6 +271,10 @@ KINDS: dict[str, tuple[Change, str, int | None, str]] = {
         sql("INSERT INTO tokens SELECT 'x', person, hash, scope, created_at, expires_at, NULL FROM tokens"),
         "tokens", None, "no event made x",
     ),
+    "token's hash replaced": (sql("UPDATE tokens SET hash = '$argon2id$'"), "tokens", None, "has the hash sha256:"),
+    "person's event emptied": (
+        lambda desk: desk.rewrite(2, edited(after=None)), "events", 2, "no event of the kind person.added",
+    ),
     "token deleted": (sql("DELETE FROM tokens"), "tokens", None, "is missing"),
 }  # fmt: skip
 

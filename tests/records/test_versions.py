@@ -116,6 +116,7 @@ def test_every_way_to_name_a_version(records: Records) -> None:
         ("品質QA@0", "no version '0'"),
         ("品質QA@" + "9" * 400, "cannot be a number or an alias"),
         ("品質QA@99999999999999", "no version"),
+        ("品質QA@0000000000010", "no version"),  # not 1, which its first twelve digits say
         ("nobody@1", "There is no model nobody"),
         ("品質QA@production", "was never given"),
         ("品質QA@stopped", "points nowhere"),

@@ -10,6 +10,7 @@ from tests.records.registries import AUDITOR, OPERATOR
 from tests.work.lives import MODEL, alive, promoted_to
 from tsugiki.errors import RecordsError
 from tsugiki.records.ledger import history
+from tsugiki.records.open import open_registry
 from tsugiki.work.audit import anchor_newest, history_of, pointed, verify_registry
 from tsugiki.work.rollback import rollback
 
@@ -46,6 +47,40 @@ def test_the_history_of_a_thing_and_of_everything(tmp_path: Path):
     assert history_of(records, MODEL, until="2026-01-01T00:00:00.000000Z")[0] == []
     with pytest.raises(RecordsError, match="The ledger knows nothing of nobody"):
         history_of(records, "nobody")
+
+
+def test_an_index_that_hides_the_newest_move_is_found(tmp_path: Path):
+    """Tables are as signed; a name is looked up by the index, which lacks the row."""
+    records = alive(tmp_path, versions=2)
+    promoted_to(records, f"{MODEL}@1")
+    promoted_to(records, f"{MODEL}@2")
+    records.database.engine.dispose()
+    path = tmp_path / "registry" / "registry.db"
+    row, triggers, index = (), [], []
+    for step in range(3):  # a connection reads what the schema is once
+        broken = sqlite3.connect(path, isolation_level=None)
+        broken.execute("PRAGMA writable_schema=ON")
+        if step == 0:
+            row = broken.execute("SELECT * FROM alias_moves ORDER BY seq DESC").fetchone()
+            triggers = broken.execute(
+                "SELECT name, sql FROM sqlite_master WHERE name LIKE 'alias_moves_keep%'"
+            ).fetchall()
+            index = broken.execute("SELECT * FROM sqlite_master WHERE name LIKE 'ix_alias_moves%'").fetchall()
+            for name, _ in triggers:
+                broken.execute(f"DROP TRIGGER {name}")
+            broken.execute("DELETE FROM alias_moves WHERE seq = ?", row[:1])
+            broken.execute("DELETE FROM sqlite_master WHERE name LIKE 'ix_alias_moves%'")
+        elif step == 1:
+            broken.execute("INSERT INTO alias_moves VALUES (?, ?, ?, ?, ?)", row)
+            broken.executemany("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", index)
+        else:
+            for _, statement in triggers:
+                broken.execute(statement)
+        broken.close()
+    records = open_registry(tmp_path / "registry")
+    assert pointed(records, f"{MODEL}@poc").state.number == 1
+    report, _ = verify_registry(records, anchor=None, public_key=None, files=True)
+    assert str(report.bad).startswith("registry.db: its tables and indices differ: row ")
 
 
 def test_verification_names_the_first_bad_record(tmp_path: Path):

@@ -1,4 +1,7 @@
-"""Backup and restore: equal digests afterwards, online, complete or absent, and nothing damaged comes back."""
+"""Backup and restore: equal digests afterwards, online, complete or absent, and nothing damaged comes back.
+
+Kills at every write call are in benchmarks/registry_crashes.py.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,8 @@ import errno
 import json
 import os
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +32,7 @@ from tests.work.registries import (
     new_registry,
 )
 from tsugiki.errors import RecordsError
+from tsugiki.files import write_bytes
 from tsugiki.fingerprint import canonical_json, digest_bytes, digest_json
 from tsugiki.records.ledger import NewEvent, append, history
 from tsugiki.records.open import Records, open_registry
@@ -41,8 +41,6 @@ from tsugiki.records.schema import metadata
 from tsugiki.records.verify import verify
 from tsugiki.work.attach import attach_bundle
 from tsugiki.work.backup import Backup, backup, restore
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def contents(records: Records, *, until: int | None = None) -> str:
@@ -103,6 +101,18 @@ def test_what_is_restored_is_what_was_backed_up(records: Records, tmp_path: Path
     again.database.engine.dispose()
 
 
+def test_a_backup_lies_outside_and_is_restored_to_a_folder(records: Records, tmp_path: Path) -> None:
+    with pytest.raises(RecordsError, match="lies in the registry itself"):
+        backup(records, records.folder / "copy", actor=ADMIN)
+    assert not (records.folder / "copy").exists()
+    (tmp_path / "taken").write_text("x")
+    with pytest.raises(RecordsError, match="taken holds no finished backup"):
+        restore(tmp_path / "taken", tmp_path / "new")
+    backup(records, tmp_path / "backup", actor=ADMIN)
+    with pytest.raises(RecordsError, match="taken is a file"):
+        restore(tmp_path / "backup", tmp_path / "taken")
+
+
 def test_the_next_backup_copies_only_what_is_new(records: Records, tmp_path: Path) -> None:
     first = backup(records, tmp_path / "backup", actor=ADMIN)
     with records.database.reading() as connection:
@@ -119,6 +129,35 @@ def test_the_next_backup_copies_only_what_is_new(records: Records, tmp_path: Pat
     again = open_registry(tmp_path / "again")
     assert contents(again) == before
     again.database.engine.dispose()
+
+
+def test_nobody_else_can_look_at_the_private_key_at_any_moment(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_folders = []
+
+    def watched(path: Path, content: bytes) -> None:
+        write_bytes(path, content)
+        if b"PRIVATE KEY" in content and path.parent.stat().st_mode & 0o077:
+            open_folders.append(path)
+
+    monkeypatch.setattr("tsugiki.work.backup.write_bytes", watched)
+    backup(records, tmp_path / "backup", actor=ADMIN)
+    assert open_folders == []
+    key = (records.folder / "keys/ledger.key").read_bytes()
+    (copy,) = [path for path in (tmp_path / "backup/files").iterdir() if path.read_bytes() == key]
+    assert copy.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_whose_row_is_gone_is_not_left_out_silently(records: Records, tmp_path: Path) -> None:
+    records.database.engine.dispose()
+    connection = sqlite3.connect(records.folder / "registry.db")
+    (digest,) = connection.execute("SELECT digest FROM version_files").fetchone()
+    connection.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
+    connection.commit()
+    connection.close()
+    with pytest.raises(RecordsError, match=f"The row of the file {digest} is missing"):
+        backup(open_registry(records.folder), tmp_path / "backup", actor=ADMIN)
 
 
 def test_what_was_erased_is_in_no_later_backup(records: Records, tmp_path: Path) -> None:
@@ -356,37 +395,6 @@ def test_a_disk_that_refuses_leaves_no_half_of_a_registry(records: Records, tmp_
             again.database.engine.dispose()
             shutil.rmtree(tmp_path / "again")
     assert number > 20
-
-
-KILLED = """
-import sys
-from pathlib import Path
-from tests.work.registries import ADMIN
-from tsugiki.records.open import open_registry
-from tsugiki.work.backup import backup
-print("ready", flush=True)
-backup(open_registry(Path(sys.argv[1])), Path(sys.argv[2]), actor=ADMIN)
-"""
-
-
-@pytest.mark.slow
-def test_killed_backups_are_complete_or_absent(records: Records, tmp_path: Path) -> None:
-    place, complete = tmp_path / "backup", 0
-    for number in range(30):
-        command = [sys.executable, "-c", KILLED, records.folder, place]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": "src:."})
-        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
-        time.sleep(number * 0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        if (place / "backup.json").exists():
-            complete += 1
-            restore(place, tmp_path / f"again-{number}")
-        if number % 7 == 0:
-            shutil.rmtree(place, ignore_errors=True)
-        busy_with(records, 1)
-    assert 0 < complete < 30
 
 
 def test_a_registry_in_postgresql_is_kept_as_one_file(tmp_path: Path) -> None:

@@ -33,6 +33,9 @@ def copy(folder: Path, tmp_path: Path) -> Path:
 
 def test_the_same_study_gives_the_same_bytes(folder: Path, copy: Path) -> None:
     first, again = make_pack(folder), make_pack(folder)
+    with pytest.raises(StudyError, match="holds no study"):
+        make_pack(folder.parent / "nowhere")
+    assert not (folder.parent / "nowhere").exists()
     files = adapter_files(folder)
     assert digest_json(bound(first, VERSION, files)) == digest_json(bound(again, VERSION, files))
     assert first.texts == again.texts

@@ -268,6 +268,9 @@ def test_the_order_of_rows_is_read_from_the_bases_own_file(tiny_base: Base, tmp_
         ordered(tiny_base, tmp_path / "a", tmp_path / "out", "gguf", base_file=other)
     with pytest.raises(UsageError, match="There is no file"):
         ordered(tiny_base, tmp_path / "a", tmp_path / "out", "gguf", base_file=tmp_path / "none.gguf")
+    (tmp_path / "text.gguf").write_text("x")
+    with pytest.raises(BaseModelError, match="is not a GGUF file"):
+        ordered(tiny_base, tmp_path / "a", tmp_path / "out", "gguf", base_file=tmp_path / "text.gguf")
 
 
 # --- vLLM and SGLang ------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,11 +10,15 @@ from tests.records.registries import APPROVER, OPERATOR, SECOND
 from tests.work.lives import MODEL, WHY, add, alive, asked, attach, promoted_to, summary
 from tests.work.shown import report
 from tsugiki.errors import RecordsError, Undecided
+from tsugiki.records import times
 from tsugiki.records.aliases import alias_at
 from tsugiki.records.ledger import history
+from tsugiki.records.open import open_registry
+from tsugiki.work import promotion
 from tsugiki.work.decisions import approve
 from tsugiki.work.promotion import promote, promoted
 from tsugiki.work.requests import one_request
+from tsugiki.work.rollback import rollback
 
 
 def test_a_version_goes_through_the_stages_one_after_the_other(tmp_path: Path):
@@ -79,9 +85,39 @@ def test_evidence_that_came_after_the_approval_makes_it_void(tmp_path: Path):
 def test_time_that_passed_since_the_approval_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     records = alive(tmp_path)
     approve(records, asked(records).request.id, actor=APPROVER, reason=WHY)
-    monkeypatch.setattr("tsugiki.work.lifecycle.now", lambda: "2031-01-01T00:00:00.000000Z")
+    monkeypatch.setattr("tsugiki.work.lifecycle.moment", lambda _: "2031-01-01T00:00:00.000000Z")
     with pytest.raises(RecordsError, match="the gate evidence_days fails"):
         promote(records, f"{MODEL}@1", "poc", actor=OPERATOR, reason=WHY)
+
+
+def test_a_clock_set_back_makes_no_approval_valid_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    records = alive(tmp_path, versions=2)
+    id = asked(records).request.id
+    approve(records, id, days=1, actor=APPROVER, reason=WHY)
+    now = datetime.now(UTC)
+    monkeypatch.setattr(times, "now", lambda: times.utc(now + timedelta(days=2)))
+    asked(records, f"{MODEL}@2")  # the ledger has seen that time
+    monkeypatch.setattr(times, "now", lambda: times.utc(now))
+    with pytest.raises(RecordsError, match=f"{id} is expired"):
+        promote(records, f"{MODEL}@1", "poc", actor=OPERATOR, reason=WHY)
+
+
+def test_a_name_that_moves_meanwhile_does_not_bring_in_files_that_nobody_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    records = alive(tmp_path, versions=2)
+    promoted_to(records, f"{MODEL}@2")
+    promoted_to(records, f"{MODEL}@1")
+    for number in (1, 2):
+        approve(records, asked(records, f"{MODEL}@{number}", "pilot").request.id, actor=APPROVER, reason=WHY)
+    read = promotion.verify_files
+
+    def slowly(*arguments: Any) -> None:
+        read(*arguments)
+        rollback(open_registry(tmp_path / "registry"), f"{MODEL}@poc", actor=OPERATOR, reason=WHY)
+
+    monkeypatch.setattr(promotion, "verify_files", slowly)
+    assert promote(records, f"{MODEL}@poc", "pilot", actor=OPERATOR, reason=WHY).version.number == 1
 
 
 PARTS = ["verdict", "quality", "against_full", "retention", "slices", "criteria", "made_at"]

@@ -191,6 +191,15 @@ def test_a_file_of_the_version_itself_is_never_erased(records: Records, version:
     assert records.store.read(digest_bytes(weights)) == weights
 
 
+def test_weights_that_were_attached_as_a_text_are_not_erased_as_one(
+    records: Records, version: Made, study: Path
+) -> None:
+    weights = (study / "adapters" / "lora-s0" / "adapter_model.safetensors").read_bytes()
+    attach_bundle(records, version, "x", {"texts/a.json": weights}, {}, actor=MAKER, reason="")
+    erase(records, version, None, actor=ADMIN, reason=REASON)
+    assert records.store.read(digest_bytes(weights)) == weights
+
+
 def test_a_crash_before_the_deletion_is_made_up_for(
     records: Records, version: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,8 @@ from tests.work.lives import MODEL, WHY, alive, promoted_to
 from tsugiki.errors import RecordsError
 from tsugiki.records.aliases import alias_at
 from tsugiki.records.ledger import history
-from tsugiki.records.open import Records
+from tsugiki.records.open import Records, open_registry
+from tsugiki.work import rollback as rollback_module
 from tsugiki.work.decisions import withdraw
 from tsugiki.work.rollback import rollback, stop
 
@@ -120,8 +122,6 @@ def read_only(monkeypatch: pytest.MonkeyPatch, records: Records) -> None:
 
 
 def test_it_works_while_the_database_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from tsugiki.records.open import open_registry
-
     three(tmp_path)
     frozen = open_registry(tmp_path / "registry")
     read_only(monkeypatch, frozen)
@@ -146,6 +146,44 @@ def test_it_works_while_the_database_cannot_be_written(tmp_path: Path, monkeypat
         ("alias.stopped", "smoke", "高橋"),
     ]
     assert at(thawed) is None
+
+
+def test_what_was_withdrawn_while_files_were_read_is_not_gone_back_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    records = three(tmp_path)
+    read = rollback_module.verify_files
+
+    def slowly(*arguments: Any) -> None:
+        read(*arguments)
+        withdraw(open_registry(tmp_path / "registry"), f"{MODEL}@2", actor=APPROVER, reason="wrong data")
+
+    monkeypatch.setattr(rollback_module, "verify_files", slowly)
+    with pytest.raises(RecordsError, match=f"{MODEL}@2 was withdrawn in this moment"):
+        back(records)
+    assert at(records) == 3 and not list((tmp_path / "registry").glob("pending/*"))
+
+
+def test_it_does_not_wait_for_a_writer_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    records = three(tmp_path)
+    monkeypatch.setattr(rollback_module, "PATIENCE_SECONDS", 0.1)
+    with open_registry(tmp_path / "registry").database.writing():
+        moved = rollback(records, POC, actor=OPERATOR, reason=WHY)
+        assert moved.waits and moved.after == 2 and at(records) == 2
+    promoted_to(records, f"{MODEL}@1", "pilot")
+    assert at(records) == 2 and not list((tmp_path / "registry").glob("pending/*.json"))
+
+
+def test_it_goes_further_back_from_what_waits_once_the_database_takes_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    three(tmp_path)
+    frozen = open_registry(tmp_path / "registry")
+    read_only(monkeypatch, frozen)
+    assert back(frozen) == 2
+    thawed = open_registry(tmp_path / "registry")
+    assert back(thawed) == 1 and at(thawed) == 1
+    with thawed.database.reading() as connection:
+        found = history(connection, model=MODEL, alias="poc")[:2]
+    assert [one.after["version"] for one in found] == [f"{MODEL}@1", f"{MODEL}@2"]
 
 
 def test_a_version_is_no_alias(tmp_path: Path):

@@ -6,6 +6,8 @@ import pytest
 
 from tests.records.registries import ADMIN, APPROVER, OPERATOR, VIEWER, registry
 from tsugiki.errors import RecordsError
+from tsugiki.records.keys import create_key
+from tsugiki.records.ledger import history
 from tsugiki.records.tokens import actor_of
 from tsugiki.work import staff
 
@@ -53,3 +55,26 @@ def test_only_admins_look_after_people_and_always_say_why(tmp_path: Path):
             staff.create_token(records, "guest", scopes=None, days=1, actor=actor, reason="x")
     with pytest.raises(RecordsError, match="The reason is empty"):
         staff.add_person(records, "x", "viewer", days=1, actor=ADMIN, reason="\t")
+
+
+def test_whoever_holds_the_key_gets_in_when_no_admin_can(tmp_path: Path):
+    records = registry(tmp_path)
+    key = records.folder / "keys" / "ledger.key"
+    made, old = staff.create_token(records, "admin", scopes=None, days=9, actor=ADMIN, reason="x")
+    with pytest.raises(RecordsError, match=f"admin has a token that works until {made.expires_at[:10]}"):
+        staff.recover_token(records, "admin", key, reason="locked out")
+    staff.revoke_token(records, made.id, actor=ADMIN, reason="lost it")
+    create_key(tmp_path / "other")
+    for name, place, problem in (
+        ("admin", tmp_path / "other" / "ledger.key", "is not the private key of this registry"),
+        (OPERATOR.name, key, f"{OPERATOR.name} is operator, not admin"),
+    ):
+        with pytest.raises(RecordsError, match=problem):
+            staff.recover_token(records, name, place, reason="locked out")
+    _, text = staff.recover_token(records, "admin", key, reason="locked out")
+    assert actor_of(records.database, text).scopes == ("read", "write", "admin")
+    with pytest.raises(RecordsError, match="was revoked"):
+        actor_of(records.database, old)
+    with records.database.reading() as connection:
+        (event,) = history(connection, limit=1)
+    assert (event.kind, event.actor["auth"], event.reason) == ("token.created", "ledger-key", "locked out")

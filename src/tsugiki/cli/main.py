@@ -22,7 +22,7 @@ from tsugiki.cli.export import check_command, export
 from tsugiki.cli.money import money, prices
 from tsugiki.cli.portfolio import portfolio
 from tsugiki.cli.registry import app as registry
-from tsugiki.cli.registry_backup import backup, gc, restore
+from tsugiki.cli.registry_backup import backup, gc, restore, upgrade
 from tsugiki.cli.registry_evidence import attach_evidence, evidence, export_evidence, verify_archive
 from tsugiki.cli.registry_mlflow import app as mlflow
 from tsugiki.cli.registry_retention import app as retention
@@ -66,7 +66,7 @@ for command in (*registry_life.COMMANDS, *registry_ledger.COMMANDS):
     registry.command()(command)
 registry.add_typer(registry_people.people)
 registry.add_typer(registry_people.token)
-for command in (attach_evidence, evidence, export_evidence, verify_archive, backup, restore, gc):
+for command in (attach_evidence, evidence, export_evidence, verify_archive, backup, restore, upgrade, gc):
     registry.command()(command)
 registry.add_typer(retention)
 registry.command("check")(check_command)
@@ -93,6 +93,11 @@ def status_of(arguments: list[str]) -> int:
     except typer.TyperException as error:
         fault = error.format_message().replace("Value error, ", "").strip().rstrip(".")
         complain(f"{fault}. Run tsugiki --help, or the command with --help.")
+        return 2
+    except UnicodeEncodeError:
+        if not any("\udc80" <= letter <= "\udcff" for argument in arguments for letter in argument):
+            raise  # not the command line's fault
+        complain(f"An argument is no text in {sys.getfilesystemencoding()}, the encoding of this terminal.")
         return 2
     except typer.Abort:
         complain("Stopped.")

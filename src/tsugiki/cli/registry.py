@@ -68,7 +68,9 @@ def add(
     data_purpose: Annotated[str | None, typer.Option(help="the stated purpose for which that data may be used")] = None,
     parent: Annotated[str | None, typer.Option(help="the version that it goes on from, such as NAME@2")] = None,
     note: Annotated[str, typer.Option(help="a sentence that goes with it")] = "",
-    largest: Annotated[float, typer.Option(min=0.001, help="refuse a folder with more gigabytes than this")] = 40.0,
+    largest: Annotated[
+        float, typer.Option(min=0.001, max=1e6, help="refuse a folder with more gigabytes than this")
+    ] = 40.0,
     reason: Reason = "",
     registry: RegistryFolder = Path(DEFAULT_FOLDER),
     token_file: TokenFile = None,

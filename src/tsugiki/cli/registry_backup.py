@@ -1,4 +1,4 @@
-"""`tsugiki registry backup`, `restore` and `gc`: a copy of everything, the way back, and files that nothing needs.
+"""`tsugiki registry backup`, `restore`, `upgrade` and `gc`: a copy of everything, the way back, files nobody needs.
 
 Added to the sub-app by `main`. Each command parses, calls one function of `work`, renders.
 """
@@ -53,6 +53,24 @@ def restore(
         print_json({**asdict(made), "folder": str(made.folder)})
         return
     print_line(f"{made.folder}  registry {made.registry} up to event {made.event}, {made.files} files, all verified")
+
+
+def upgrade(
+    reason: Reason = "",
+    registry: RegistryFolder = HERE,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the database to the schema of this program, after a backup; older programs cannot read it then."""
+    from tsugiki.records import upgrade as work
+    from tsugiki.records.open import open_registry
+
+    records = open_registry(registry, to_upgrade=True)
+    run = work.upgrade(records, actor=acting(records, token_file), reason=reason)
+    if as_json:
+        print_json({"revisions": list(run)})
+        return
+    print_line(f"brought to the schema {run[-1]}" if run else "the schema is the newest already; nothing was changed")
 
 
 def gc(

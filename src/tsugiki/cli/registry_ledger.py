@@ -121,8 +121,16 @@ def anchor(
 
     if (file is None) == (command is None):
         raise UsageError("One of --file and --command is needed.", fix="For example: --file /mnt/audit/anchor.jsonl.")
+    try:
+        words = None if command is None else shlex.split(command)
+    except ValueError as error:
+        words = []
+        fault = f"{str(error)[0].lower()}{str(error)[1:]}"
+    else:
+        fault = "it is empty"
+    if words == []:
+        raise UsageError(f"The command {command!r} cannot be run: {fault}.", fix="Name a program with its arguments.")
     records = opened(registry)
-    words = None if command is None else shlex.split(command)
     done = anchor_newest(records, file=file, command=words, actor=acting(records, token_file))
     if as_json:
         print_json(done)
@@ -171,6 +179,7 @@ COMMANDS = (history, verify, anchor, policy)
 def show_then(records: Records, reference: str, at: str, *, as_json: bool) -> None:
     """What an alias meant at a moment, on whose word; for `tsugiki registry show --at`."""
     from tsugiki.records.moments import asked
+    from tsugiki.records.times import now
     from tsugiki.work.audit import pointed
 
     moment = asked(at)
@@ -196,6 +205,7 @@ def show_then(records: Records, reference: str, at: str, *, as_json: bool) -> No
     facts(
         [
             ("at", f"{when(moment.at)}, read as {moment.zone}"),
+            ("not come yet", "as things stand now" if moment.at > now() else None),
             (reference, never if state.version is None else f"{state.model}@{state.number}"),
             ("digest", state.digest),
             ("since", when(state.since)),

@@ -78,7 +78,7 @@ def _token(file: Path | None) -> str:
             ) from None
     if not os.environ.get(TOKEN):
         raise RecordsError(
-            "This command changes the registry and needs to know who you are.",
+            "This command needs to know who you are.",
             fix=f"Put your token into {TOKEN}, or name its file with --token-file.",
         )
     return os.environ[TOKEN]

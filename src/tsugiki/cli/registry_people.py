@@ -152,6 +152,27 @@ def token_create(
     )
 
 
+@token.command("recover")
+def token_recover(
+    name: Name,
+    key: Annotated[Path, typer.Option("--key", help="the registry's private key, keys/ledger.key", show_default=False)],
+    reason: Reason,
+    save_token: SaveToken = None,
+    registry: RegistryFolder = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token for an admin when no admin has one that works, with the registry's private key."""
+    from tsugiki.work import staff
+
+    records, place = opened(registry), token_place(save_token)
+    made, text = staff.recover_token(records, name, key, reason=reason)
+    shown = place(text)
+    if as_json:
+        print_json({**asdict(made), "token": shown})
+        return
+    facts([("token of", made.person), ("id", made.id), (ONCE, shown), ("token saved to", save_token)])
+
+
 @token.command("list")
 def token_list(registry: RegistryFolder = HERE, token_file: TokenFile = None, as_json: AsJson = False) -> None:
     """All tokens for an admin, your own for anybody else; never a secret."""

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tsugiki.engine.gguf_header import read_gguf_header
 from tsugiki.errors import AdapterError, BaseModelError
 
 # transformers' class → llama.cpp's architecture, and whether its converter rearranges query and key.
@@ -93,11 +94,12 @@ def gguf_module_paths(config: Any) -> frozenset[str] | None:
 def rows_are_rearranged(file: Path, naming: GgufNaming, first_query: Tensor, first_key: Tensor) -> bool:
     """Whether this GGUF file of the base holds query and key rearranged; `first_*` are the base's own, of block 0.
 
-    Raises BaseModelError where the file's weights are neither: it is another model.
+    Raises BaseModelError where the file's weights are neither (it is another model), and for a file that is no GGUF.
     """
     from gguf import GGUFReader
     from gguf.quants import dequantize
 
+    read_gguf_header(file)
     stored = {tensor.name: tensor for tensor in GGUFReader(file).tensors}
     answers = set()
     for name, weight, heads in (

@@ -130,6 +130,9 @@ def quantize_blocks(model: nn.Module, kind: Quantization, device: torch.device) 
         )
     for name, linear in plain.items():
         model.set_submodule(name, QuantizedLinear(pack(linear.weight.to(device), kind), linear.bias))
+    # What is left may be a view of the mapped file, and would keep all of the file in memory.
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
 
 
 def _linear(model: nn.Module, name: str) -> nn.Linear:

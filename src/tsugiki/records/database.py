@@ -11,9 +11,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +34,7 @@ from tsugiki.records.sqlite_files import FrozenFile, is_written, open_read_only
 
 LOCK = "registry.lock"
 PATIENCE_MS = 30_000  # how long a writer waits for another program that holds the SQLite file
+TRY_SECONDS = 0.05  # between two looks at a lock that somebody else holds
 PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
@@ -39,6 +42,7 @@ PRAGMAS = (
     "recursive_triggers=ON",  # or INSERT OR REPLACE would get past the triggers of append-only tables
     "trusted_schema=OFF",
 )
+PASSWORD = re.compile(r"(?<=:)[^:/]+(?=@)")  # in a URL, also in one that is wrong
 FREE_SPACE = "Free some space and run the command again."
 FIXES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), FREE_SPACE),
@@ -64,15 +68,16 @@ class Database:
                 raise RecordsError(f"The database {self.path} was changed while it was read.", fix="Run it again.")
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, patience: float | None = None) -> Iterator[Connection]:
         """A transaction that is alone in writing; committed whole at the end, rolled back whole by any exception.
 
         Events appended in it are signed before the commit. Raises RecordsError in one sentence when the key cannot be
-        read, the disk is full, the folder cannot be written to or the database is held by another program.
+        read, the disk is full, the folder cannot be written to or the database is held by another program; and when
+        the turn to write did not come within `patience` seconds (None waits as long as it takes).
         """
         key = self.key
-        with self._in_one_sentence(), self._turn():
-            with self._alone() as connection:
+        with self._in_one_sentence(), self._turn(patience):
+            with self._alone(patience) as connection:
                 before = ledger.head(connection)
                 recorded = pending.record(connection, self.home)
                 yield connection
@@ -82,7 +87,9 @@ class Database:
                         connection, key, registry=self.home.registry, seq=after.seq, hash=after.hash, at=after.at
                     )
             for path in recorded:
-                path.unlink()
+                # Committed is committed: a file that stays is known as recorded, and the next writer tries again.
+                with suppress(OSError):
+                    path.unlink()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -91,7 +98,7 @@ class Database:
             yield connection
 
     @contextmanager
-    def _alone(self) -> Iterator[Connection]:
+    def _alone(self, patience: float | None = None) -> Iterator[Connection]:
         turn = Turn()
         with self.engine.connect() as plain:
             connection = plain.execution_options(**{WRITING: turn})
@@ -100,7 +107,9 @@ class Database:
                 connection = connection.execution_options(isolation_level="READ COMMITTED")
             with connection.begin():
                 if connection.dialect.name == "postgresql":
+                    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(1000 * (patience or 0))}")  # 0: for ever
                     connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (self._lock_number,))
+                    connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
                 yield connection
                 if turn.half_written:
                     raise RuntimeError("an event could not be appended, and the error was not passed on")
@@ -118,6 +127,11 @@ class Database:
         return key
 
     @property
+    def name(self) -> str:
+        """For messages: the file, or the URL without its password."""
+        return str(self.path or self.engine.url.render_as_string(hide_password=True))
+
+    @property
     def path(self) -> Path | None:
         """The SQLite file."""
         return Path(self.engine.url.database or "") if self.engine.dialect.name == "sqlite" else None
@@ -131,21 +145,35 @@ class Database:
         return int.from_bytes(bytes.fromhex(digest_bytes(self.home.registry.encode())[7:23]), signed=True)
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self, patience: float | None = None) -> Iterator[None]:
         """On SQLite, wait for this process's turn to write. The system lets go when a process ends, however it does."""
         if self.path is None:
             yield  # PostgreSQL queues its writers itself
             return
         handle = os.open(self.home.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            if patience is None:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            else:
+                self._try_turn(handle, time.monotonic() + patience)
             yield
         finally:
             os.close(handle)
 
+    def _try_turn(self, handle: int, until: float) -> None:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    problem, fix = BUSY
+                    raise RecordsError(f"The database {self.name} {problem}.", fix=fix) from None
+                time.sleep(TRY_SECONDS)
+
     @contextmanager
     def _in_one_sentence(self) -> Iterator[None]:
-        where = str(self.path or self.engine.url.render_as_string(hide_password=True))
+        where = self.name
         try:
             yield
         except DBAPIError as error:
@@ -170,7 +198,7 @@ def open_database(url: str, home: Home) -> Database:
         parsed = make_url(url)
     except ArgumentError:
         raise RecordsError(
-            f"{url!r} is no database URL.", fix="Write sqlite:///registry.db or postgresql://…"
+            f"{PASSWORD.sub('***', url)!r} is no database URL.", fix="Write sqlite:///registry.db or postgresql://…"
         ) from None
     kind = parsed.get_backend_name()
     if kind not in ("sqlite", "postgresql"):
@@ -223,7 +251,9 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
 
+BUSY = ("is being written to all the time", "Wait for the other command, then run this one again.")
 TOLD = {
+    "due to lock timeout": BUSY,
     "database is locked": ("is held by another program", "Close that program and run the command again."),
     "disk is full": ("cannot grow, because the disk is full", FREE_SPACE),
     "readonly database": ("cannot be written to", "Run the command as a user who may write to it."),

@@ -1,7 +1,8 @@
 """The tables that events write, compared with a fold of the events.
 
 Called by `verify` with each event in order. Append-only tables must hold exactly the rows that each event names; people
-and tokens, which can change, must be as the last events about them left them. Never reads a table twice.
+and tokens, which can change, must be as the last events about them left them, the hash of a token included, of which
+the ledger knows the digest. Never reads a table twice.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ BINARY = {
     for name in PROJECTIONS
 }
 
+AboutPeople = tuple[int, str, str, Any]  # seq, kind, object, after
+
 
 class Fold:
     """One pass over the tables beside the ledger."""
@@ -31,7 +34,7 @@ class Fold:
         self._read, self._public = read, public
         self._streams = {name: Stream(name, read(name)) for name in PROJECTIONS}
         self._next = {name: stream.seq for name, stream in self._streams.items()}
-        self.about_people: list[tuple[str, str, Any]] = []  # kind, object, after: few, however long the ledger is
+        self.about_people: list[AboutPeople] = []  # few, however long the ledger is
         self._people: dict[str, tuple[str, int]] = {}  # role, active
         self._tokens: dict[str, dict[str, Any]] = {}
 
@@ -45,13 +48,16 @@ class Fold:
             raise TamperedError(name, int(self._next[name]), "no event names it")
         kind = facts["kind"]
         if kind.startswith(("person.", "token.")):
-            self.about_people.append((kind, facts["object"], facts["after"]))
+            self.about_people.append((seq, kind, facts["object"], facts["after"]))
 
-    def end(self, before: Sequence[tuple[str, str, Any]] = ()) -> None:
+    def end(self, before: Sequence[AboutPeople] = ()) -> None:
         """After the last event, and `about_people` of earlier parts: nothing may be left over. Raises TamperedError."""
         self.end_part()
-        for kind, object, after in (*before, *self.about_people):
-            self._follow_people(kind, object.removeprefix("person:"), after)
+        for seq, kind, object, after in (*before, *self.about_people):
+            try:
+                self._follow_people(kind, object.removeprefix("person:"), after)
+            except (KeyError, TypeError):
+                raise TamperedError("events", seq, f"it is no event of the kind {kind}") from None
         self._compare_people()
         self._compare_tokens()
 
@@ -114,8 +120,8 @@ class Fold:
             self._people[name] = (self._people[name][0], 0)
         elif kind == "token.created":
             scope = ",".join(after["scopes"])
-            made = {"person": name, "scope": scope, "expires_at": after["expires_at"], "hash": after["hash"]}
-            self._tokens[after["token"]] = {**made, "revoked_at": None}
+            kept = {"expires_at": after["expires_at"], "hash": after["hash"]}
+            self._tokens[after["token"]] = {"person": name, "scope": scope, "revoked_at": None, **kept}
         elif kind == "token.revoked":
             self._tokens[after["token"]]["revoked_at"] = after["revoked_at"]
 

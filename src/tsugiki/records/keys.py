@@ -110,14 +110,27 @@ def load_key(path: Path) -> SigningKey:
 
 
 def load_public(path: Path) -> PublicKey:
-    """Read a public key. Raises RecordsError when it is missing or no such key."""
-    content = _read(path, "public")
+    """The registry's public key. Raises RecordsError when it is missing or no such key."""
+    return _public(path, _read(path, "public"), RESTORE)
+
+
+def load_given(path: Path) -> PublicKey:
+    """A public key that somebody was given by another way. Raises RecordsError when it is none."""
+    other = "Name the ledger.pub that you were given."
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordsError(f"The public key {path} cannot be read: {error.strerror}.", fix=other) from None
+    return _public(path, content, other)
+
+
+def _public(path: Path, content: bytes, fix: str) -> PublicKey:
     try:
         key = load_pem_public_key(content)
     except (ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PublicKey):
-        raise RecordsError(f"{path} is not an Ed25519 public key.", fix=RESTORE)
+        raise RecordsError(f"{path} is not an Ed25519 public key.", fix=fix)
     return PublicKey(key.public_bytes(Encoding.Raw, PublicFormat.Raw))
 
 

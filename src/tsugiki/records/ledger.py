@@ -26,7 +26,7 @@ from tsugiki.records.schema import events, metadata
 
 __all__ = [
     "ACTOR_FIELDS", "HOME", "PROJECTIONS", "WRITING", "Acting", "Event", "Head", "Home", "NewEvent", "Rows", "Turn",
-    "append", "events_since", "genesis", "head", "history", "home_of", "read_event", "recorded", "tool",
+    "append", "events_since", "genesis", "head", "history", "home_of", "moment", "read_event", "recorded", "tool",
 ]  # fmt: skip
 
 Rows = Mapping[str, Sequence[Mapping[str, str | int | bytes | None]]]  # by table; `seq` and `at` are filled in
@@ -111,6 +111,11 @@ def home_of(connection: Connection) -> Home:
 def head(connection: Connection) -> Head:
     row = connection.execute(_HEAD).first()
     return Head(row.seq, row.hash, row.at) if row else Head(0, home_of(connection).genesis, "")
+
+
+def moment(connection: Connection) -> str:
+    """Now, and never before the newest event: a clock that was set back makes nothing valid again."""
+    return max(head(connection).at, times.now())
 
 
 def append(connection: Connection, event: NewEvent, rows: Rows | None = None) -> Event:

@@ -55,7 +55,10 @@ def asked(text: str, local: tzinfo | None = None) -> Asked:
         ) from None
     if parsed.tzinfo is not None:
         return Asked(utc(parsed), _zone_name(parsed))
-    parsed = parsed.replace(tzinfo=local) if local is not None else parsed.astimezone()
+    try:
+        parsed = parsed.replace(tzinfo=local) if local is not None else parsed.astimezone()
+    except (ValueError, OverflowError):  # the first or the last day there is, moved out of the calendar by its zone
+        raise UsageError(f"{text!r} lies outside the calendar.", fix="Name a moment in the years 2 to 9998.") from None
     return Asked(utc(parsed), f"{_zone_name(parsed)} (local)")
 
 

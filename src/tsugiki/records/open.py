@@ -93,7 +93,8 @@ def create_records(
             raise
         sync_folder(folder.parent)
     except OSError as error:
-        why = "it is not empty" if error.errno in (errno.ENOTEMPTY, errno.EEXIST) else error.strerror
+        taken = folder.exists() and error.errno in (errno.ENOTEMPTY, errno.EEXIST)
+        why = "it is not empty" if taken else "a file is in its way" if error.errno == errno.EEXIST else error.strerror
         raise RecordsError(
             f"The registry {folder} cannot be made: {why}.", fix="Name another folder with --registry."
         ) from None
@@ -108,7 +109,7 @@ def _fill(folder: Path, settings: Settings, admin: str) -> None:
         with database.transaction() as connection:
             if inspect(connection).has_table(events.name):
                 raise RecordsError(
-                    f"The database {settings.database} holds a registry already.", fix="Name an empty database."
+                    f"The database {database.name} holds a registry already.", fix="Name an empty database."
                 )
             metadata.create_all(connection)
             for statement in append_only_statements(connection.dialect.name):
@@ -133,11 +134,16 @@ def open_registry(folder: Path, *, to_upgrade: bool = False) -> Records:
     database = open_database(settings.database, home)
     if database.path is not None:
         refuse_network(folder)
+        if not database.path.exists():  # SQLite would make an empty one
+            raise RecordsError(
+                f"The database {database.path} is missing.",
+                fix="Restore it from a backup with: tsugiki registry restore",
+            )
     with database.reading() as connection:
         found = migrations.revision_of(connection)
     if found is None:
         raise RecordsError(
-            f"The database {settings.database} of {folder} holds no registry.",
+            f"The database {database.name} of {folder} holds no registry.",
             fix="Restore it from a backup with: tsugiki registry restore",
         )
     if found not in migrations.REVISIONS:
@@ -163,13 +169,19 @@ def read_settings(folder: Path) -> Settings:
             f"{folder} holds no registry (there is no {SETTINGS} in it).",
             fix="Make one with: tsugiki registry init --admin NAME, or name another folder with --registry.",
         ) from None
+    except NotADirectoryError:
+        raise RecordsError(f"{folder} is no folder.", fix="Name the registry's folder with --registry.") from None
     except OSError as error:
         raise RecordsError(
             f"{path} cannot be read: {error.strerror}.", fix="Run the command as a user who may read the registry."
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError):
         value = None
-    if isinstance(value, Mapping) and value.get("format") != FORMAT:
+    if not isinstance(value, Mapping):
+        raise RecordsError(
+            f"{path} is not a registry's settings: it holds no YAML keys.", fix="Restore it from a backup."
+        )
+    if value.get("format") != FORMAT:
         raise RecordsError(
             f"{path} has the format {value.get('format')!r}; this program reads {FORMAT}.",
             fix="Use the version of tsugiki that wrote it, or a newer one.",

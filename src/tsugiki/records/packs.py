@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, insert, select
 
+from tsugiki.errors import RecordsError
 from tsugiki.records import times
 from tsugiki.records.schema import blobs, erasures, pack_files, packs, version_files
 from tsugiki.records.store import Blob
@@ -76,19 +77,27 @@ def erased(connection: Connection) -> frozenset[str]:
 
 
 def referenced(connection: Connection) -> dict[str, int]:
-    """Digest and bytes of every file that a version or a pack names and that was not erased."""
+    """Digest and bytes of every file that a version or a pack names and that was not erased.
+
+    Raises RecordsError where the size of one is not known, since its row was deleted: no file may be left out.
+    """
     found: dict[str, int] = {}
     for table in (version_files, pack_files):
-        query = select(blobs.c.digest, blobs.c.bytes).join(table, table.c.digest == blobs.c.digest)
+        query = select(table.c.digest, blobs.c.bytes).outerjoin(blobs, blobs.c.digest == table.c.digest)
         found |= {row.digest: row.bytes for row in connection.execute(query)}
     gone = erased(connection)
+    for digest, size in found.items():
+        if size is None:
+            raise RecordsError(f"The row of the file {digest} is missing.", fix="Restore the registry from a backup.")
     return {digest: size for digest, size in found.items() if digest not in gone}
 
 
 def record_blobs(connection: Connection, stored: Iterable[Blob]) -> None:
     """Rows for stored files that have none yet; in the transaction of the event that refers to them."""
-    known = set(connection.scalars(select(blobs.c.digest)))
-    new = {blob.digest: blob.bytes for blob in stored if blob.digest not in known}
+    new = {blob.digest: blob.bytes for blob in stored}
+    # One lookup each: a version has a handful of files, the registry may have a million.
+    for digest in [one for one in new if connection.scalar(select(blobs.c.digest).where(blobs.c.digest == one))]:
+        del new[digest]
     if new:
         at = times.now()
         rows = [{"digest": digest, "bytes": size, "added_at": at} for digest, size in new.items()]

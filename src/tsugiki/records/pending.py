@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def waiting(home: Home) -> list[Pending]:
     """What waits, oldest first. Raises RecordsError for a file that this registry's key did not sign."""
     try:
         paths = sorted((home.folder / FOLDER).glob("*.json"))
-        found = [_read(path, home) for path in paths]
+        found = [pending for path in paths if (pending := _read(path, home)) is not None]
     except OSError as error:
         raise RecordsError(
             f"{error.filename} cannot be read: {error.strerror}.", fix="Run the command as a user who may read it."
@@ -107,12 +107,18 @@ def waiting(home: Home) -> list[Pending]:
 
 
 def record(connection: Connection, home: Home) -> list[Path]:
-    """Append what waits, each once and with its own time; returns the files, to be deleted after the commit."""
-    found = waiting(home)
+    """Append what waits, each once and with its own time; returns the files, to be deleted after the commit.
+
+    What somebody who could not see the file has overtaken is recorded as such, and moves nothing.
+    """
+    found, last = waiting(home), ledger.head(connection).seq
     for pending in found:
         if not _is_recorded(connection, pending):
+            event, rows = pending.event, {alias_moves.name: pending.moves}
+            if _is_overtaken(connection, pending, last):
+                event, rows = replace(event, after={**event.after, "overtaken": True}), {}
             try:
-                ledger.append(connection, pending.event, {alias_moves.name: pending.moves})
+                ledger.append(connection, event, rows)
             except IntegrityError:
                 raise _refused(pending.path, "names a version that is not in this registry") from None
     return [pending.path for pending in found]
@@ -123,9 +129,28 @@ def newest_move(connection: Connection, model: str, alias: str, at: str | None) 
     for pending in reversed(waiting(ledger.home_of(connection))):
         if at is None or pending.at <= at:
             for move in pending.moves:
-                if (move["model"], move["alias"]) == (model, alias) and not _is_recorded(connection, pending):
+                if (move["model"], move["alias"]) == (model, alias) and not _is_done(connection, pending):
                     return move["version"], pending.at
     return None
+
+
+def _is_done(connection: Connection, pending: Pending) -> bool:
+    return _is_recorded(connection, pending) or _is_overtaken(connection, pending, ledger.head(connection).seq)
+
+
+def _is_overtaken(connection: Connection, pending: Pending, last: int) -> bool:
+    """Whether, up to event `last`, a name moved later than this instruction and unknown to its author.
+
+    That takes a writer who does not share the folder, or an old file that somebody put back.
+    """
+    later = select(alias_moves.c.seq).where(
+        alias_moves.c.seq > pending.seen, alias_moves.c.seq <= last, alias_moves.c.at > pending.at
+    )
+    names = ((move["model"], move["alias"]) for move in pending.moves)
+    return any(
+        connection.execute(later.where(alias_moves.c.model == model, alias_moves.c.alias == alias)).first()
+        for model, alias in names
+    )
 
 
 def _is_recorded(connection: Connection, pending: Pending) -> bool:
@@ -135,9 +160,13 @@ def _is_recorded(connection: Connection, pending: Pending) -> bool:
     return any(isinstance(after, dict) and after.get("pending", {}).get("id") == pending.id for after in recorded)
 
 
-def _read(path: Path, home: Home) -> Pending:
-    with path.open("rb") as file:
-        content = file.read(LARGEST + 1)
+def _read(path: Path, home: Home) -> Pending | None:
+    """None where a writer has recorded and deleted it since the folder was listed."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except FileNotFoundError:
+        return None
     try:
         facts: Any = canonical.parse(content.removesuffix(b"\n"))
         body, signature = facts["body"], facts["signature"]

@@ -80,6 +80,7 @@ RIGHTS: Mapping[str, Right] = {
     "change-tokens": _ADMINISTER,
     "change-policy": _ADMINISTER,
     "backup": _ADMINISTER,
+    "upgrade": _ADMINISTER,
     "gc": _ADMINISTER,
     "retention": _ADMINISTER,
     "mirror": _ADMINISTER,

@@ -98,10 +98,13 @@ def create_token(
             expires_at=made.expires_at,
         )
     )
-    # The hash's digest, so that verification sees a token whose secret was exchanged; it says nothing about either.
+    # With the digest of the salted hash, so that another hash in its place is found by `verify`.
     after = {
-        "token": made.id, "scopes": list(wanted), "expires_at": made.expires_at, "hash": digest_bytes(hashed.encode()),
-    }  # fmt: skip
+        "token": made.id,
+        "scopes": list(wanted),
+        "expires_at": made.expires_at,
+        "hash": digest_bytes(hashed.encode()),
+    }
     append(
         connection,
         NewEvent(actor=actor, kind="token.created", object=f"person:{name}", before=None, after=after, reason=reason),

@@ -11,16 +11,18 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from tsugiki.records import migrations
-from tsugiki.records.ledger import Acting, NewEvent, append
+from tsugiki.records.ledger import NewEvent, append
 from tsugiki.records.open import Records
+from tsugiki.records.rights import Actor, require
 
 
-def upgrade(records: Records, *, actor: Acting, reason: str = "") -> tuple[str, ...]:
+def upgrade(records: Records, *, actor: Actor, reason: str = "") -> tuple[str, ...]:
     """The revisions that were run, oldest first; none where the schema is the newest already.
 
-    `records` comes from `open_registry(folder, to_upgrade=True)`. Raises RecordsError when the database cannot be
-    written; then nothing is changed.
+    `records` comes from `open_registry(folder, to_upgrade=True)`. Raises RecordsError for whoever is no admin
+    and when the database cannot be written; then nothing is changed.
     """
+    require(actor, "upgrade")
     with records.database.transaction() as connection:
         before = migrations.revision_of(connection)
         missing = migrations.REVISIONS[migrations.REVISIONS.index(before) + 1 :] if before else migrations.REVISIONS

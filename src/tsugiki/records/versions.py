@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 REFERENCE = re.compile(r"(?P<model>[^@]+)@(?P<which>[^@]+)")
 DIGEST_PREFIX = re.compile(r"(sha256:)?(?P<hex>[0-9a-f]{6,64})")
+MOST_DIGITS = 12
 SEE_LIST = "See them with: tsugiki registry list."
 RESTORE = "Restore the registry from a backup."
 # What may differ between two additions of the very same thing.
@@ -235,7 +236,9 @@ def find_version(connection: Connection, reference: str) -> Version:
         return _by_digest(connection, prefix["hex"])
     model, which = split_reference(reference)
     if which.isdecimal():
-        row = connection.execute(select(versions).where(_is(model), versions.c.number == int(which[:12]))).first()
+        # Python refuses to read numbers of thousands of digits, PostgreSQL those beyond 64 bits.
+        number = int(which) if len(which) <= MOST_DIGITS else 0
+        row = connection.execute(select(versions).where(_is(model), versions.c.number == number)).first()
         if row is None:
             raise _no_version(connection, model, which)
         return _version(row)

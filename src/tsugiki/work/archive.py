@@ -14,6 +14,7 @@ import hashlib
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -25,6 +26,7 @@ from tsugiki.errors import RecordsError, UsageError
 from tsugiki.files import write_whole
 from tsugiki.fingerprint import canonical_json, digest_bytes, digest_file
 from tsugiki.records.checkpoints import newest_checkpoint
+from tsugiki.records.keys import load_given
 from tsugiki.records.ledger import NewEvent, append
 from tsugiki.records.open import Records
 from tsugiki.records.packs import Version, erased, files_of, packs_of
@@ -83,13 +85,15 @@ def export_evidence(
         with records.database.writing() as writing:
             append(writing, event)
     except BaseException:
-        out.unlink(missing_ok=True)  # what is not in the ledger was not exported
+        with suppress(OSError):  # the disk that refused the event may refuse this too
+            out.unlink(missing_ok=True)  # what is not in the ledger was not exported
         raise
     return exported
 
 
 def verify_archive(path: Path, public_key: Path) -> Report:
     """Verify an archive with the key in a file. Raises RecordsError naming the first bad file or record."""
+    load_given(public_key)  # a file that is no key is not the archive's fault
     try:
         return verify(path, public_key.read_bytes())
     except BadArchive as bad:

@@ -7,23 +7,23 @@ checkpoint was anchored.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
-from tsugiki.errors import RecordsError
+from tsugiki.errors import RecordsError, UsageError
 from tsugiki.records import pending, schema
 from tsugiki.records.aliases import AliasState, alias_at
 from tsugiki.records.anchor import anchor_to_command, anchor_to_file, read_anchor
 from tsugiki.records.checkpoints import newest_checkpoint
-from tsugiki.records.keys import load_public
+from tsugiki.records.keys import load_given
 from tsugiki.records.ledger import Event, NewEvent, append, history, read_event
 from tsugiki.records.open import Records
 from tsugiki.records.packs import referenced
 from tsugiki.records.rights import Actor, require
-from tsugiki.records.verify import Report, verify
+from tsugiki.records.verify import Report, index_problem, verify
 from tsugiki.work.lifecycle import split_alias
 from tsugiki.work.promotion import PROMOTED
 
@@ -88,14 +88,17 @@ def verify_registry(
 ) -> tuple[Report, int | None]:
     """The report on ledger and tables, and how many files were read. Raises RecordsError at a file that is broken.
 
+    With `files` the indices of a SQLite file are compared with its tables as well.
     With `public_key` nothing that the registry's folder says about itself is trusted.
     """
-    public = records.database.home.public if public_key is None else load_public(public_key)
+    public = records.database.home.public if public_key is None else load_given(public_key)
     known = () if anchor is None else read_anchor(anchor, public)
     home = records.database.home
     with records.database.reading() as connection:
         source = records.database.path or connection
         report = verify(source, public, registry=home.registry, known=known)
+        if files and report.bad is None and records.database.path is not None:
+            report = replace(report, bad=index_problem(records.database.path))
         wanted = referenced(connection) if files and report.bad is None else {}
     for digest, size in wanted.items():
         records.store.verify(digest, size)
@@ -113,9 +116,12 @@ def anchor_newest(
         raise RecordsError("The ledger has no checkpoint.", fix="Run: tsugiki registry verify.")
     if file is not None:
         anchor_to_file(file, newest, records.database.home.public)
+        to = str(file)
     elif command:
         anchor_to_command(command, newest)
-    to = str(file) if file is not None else (command or ("",))[0]
+        to = command[0]
+    else:
+        raise UsageError("Nothing was named to anchor to.", fix="Name a file or a command.")
     done = {"seq": newest.seq, "hash": newest.hash, "to": to}
     with records.database.writing() as connection:
         append(connection, NewEvent(actor, ANCHORED, "ledger", after=done, reason="anchored"))

@@ -26,10 +26,10 @@ import yaml
 from sqlalchemy import Connection, create_engine, insert, inspect, select
 
 from tsugiki.errors import RecordsError
-from tsugiki.files import make_folder, sync_folder, write_bytes, write_whole
+from tsugiki.files import make_folder, sync_folder, write_bytes, write_text, write_whole
 from tsugiki.fingerprint import canonical_json, digest_bytes, digest_file
 from tsugiki.records import times
-from tsugiki.records.keys import PRIVATE, PUBLIC, PublicKey, load_public
+from tsugiki.records.keys import PRIVATE, PUBLIC, PublicKey, load_given, load_public
 from tsugiki.records.ledger import NewEvent, append
 from tsugiki.records.open import DEFAULT_DATABASE, DEFAULT_STORE, SETTINGS, Records, open_registry
 from tsugiki.records.packs import erased, referenced
@@ -37,13 +37,14 @@ from tsugiki.records.pending import FOLDER as PENDING
 from tsugiki.records.rights import Actor, require
 from tsugiki.records.safe_names import inside
 from tsugiki.records.schema import append_only_statements, metadata
+from tsugiki.records.sqlite_files import open_read_only
 from tsugiki.records.store import key_of
-from tsugiki.records.verify import open_read_only, verify
+from tsugiki.records.verify import verify
 from tsugiki.work.policy import POLICY_FILE
 from tsugiki.work.retention import PERIODS
 
 FORMAT = 1
-MANIFEST, LOCK = "backup.json", "backup.lock"
+MANIFEST, LOCK, OWNER = "backup.json", "backup.lock", "backup.id"
 BLOBS, FILES = "blobs", "files"
 SQLITE = "registry.db"  # of a restored registry; the default database names it too
 TRIES = 3  # contents may be erased between the copy of the database and that of the files
@@ -77,6 +78,8 @@ def backup(records: Records, out: Path, *, actor: Actor, reason: str = "") -> Ba
     the disk refuses. The backup that was there before then still stands.
     """
     require(actor, "backup")
+    if out.resolve().is_relative_to(records.folder):
+        raise RecordsError(f"{out} lies in the registry itself.", fix="Name a folder on another disk with --out.")
     make_folder(out, "--out")
     with _in_one_sentence(out), _alone(records, out):
         small, database, copied = _copy(records, out)
@@ -99,8 +102,10 @@ def restore(folder: Path, out: Path, *, public_key: Path | None = None) -> Resto
     damaged or not as it was signed; then `out` is left as it was.
     """
     body, public = _read(folder, public_key)
-    if out.is_dir() and any(out.iterdir()):
-        raise RecordsError(f"{out} is not empty.", fix="Name another folder with --out.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RecordsError(
+            f"{out} is {'not empty' if out.is_dir() else 'a file'}.", fix="Name another folder with --out."
+        )
     out = out.resolve()
     with _in_one_sentence(out):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -119,23 +124,22 @@ def restore(folder: Path, out: Path, *, public_key: Path | None = None) -> Resto
 @contextmanager
 def _alone(records: Records, out: Path) -> Iterator[None]:
     """One backup at a time into a folder that is empty or holds backups of this registry."""
-    lock = out / LOCK
-    if not lock.is_file() and any(out.iterdir()):
+    owner = out / OWNER
+    ours = (LOCK, OWNER, f".{OWNER}.")  # the last: what is left of a run that died while writing it
+    if not owner.is_file() and any(not path.name.startswith(ours) for path in out.iterdir()):
         raise RecordsError(
             f"{out} holds something else than a backup.", fix="Name an empty or a new folder with --out."
         )
-    with lock.open("a+", encoding="utf-8") as handle:
+    with (out / LOCK).open("a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RecordsError(f"Another backup into {out} is running.", fix="Wait for it.") from None
-        handle.seek(0)
-        owner = handle.read()
-        if owner not in ("", records.settings.id):
-            raise RecordsError(f"{out} holds backups of the registry {owner}.", fix="Name another folder with --out.")
-        if not owner:
-            handle.write(records.settings.id)
-            handle.flush()
+        if not owner.is_file():
+            write_text(owner, records.settings.id)
+        found = owner.read_text(encoding="utf-8")
+        if found != records.settings.id:
+            raise RecordsError(f"{out} holds backups of the registry {found}.", fix="Name another folder with --out.")
         yield
 
 
@@ -207,7 +211,7 @@ def _named(path: Path, folder: Path) -> Path:
     """Move a finished file to the name of its digest."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)  # the private key comes to lie in it
     place = folder / digest_file(path).removeprefix("sha256:")
     path.replace(place)
     sync_folder(folder)
@@ -281,7 +285,7 @@ def _remove_others(out: Path, body: Mapping[str, Any]) -> int:
         needed = {out / BLOBS / key_of(digest) for digest in referenced(connection)}
     others = [path for path in (out / FILES).iterdir() if path.name not in named]
     others += [path for path in (out / BLOBS).rglob("*") if path.is_file() and path not in needed]
-    others += out.glob("*.partial*")
+    others += out.glob("*.partial")
     for path in others:
         path.unlink()
     return len(others)
@@ -294,7 +298,7 @@ def _read(folder: Path, public_key: Path | None) -> tuple[Mapping[str, Any], Pub
         signed: Any = json.loads(path.read_bytes())
         body, signature = signed["body"], signed["signature"]
         key = body["files"][f"keys/{PUBLIC}"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise RecordsError(
             f"{folder} holds no finished backup (there is no {MANIFEST} in it).", fix="Name the folder of a backup."
         ) from None
@@ -305,7 +309,7 @@ def _read(folder: Path, public_key: Path | None) -> tuple[Mapping[str, Any], Pub
             f"{path} has the format {body.get('format')!r}; this program reads {FORMAT}.", fix="Use a newer tsugiki."
         )
     own = load_public(_file(folder, key))
-    if public_key is not None and load_public(public_key) != own:
+    if public_key is not None and load_given(public_key) != own:
         raise RecordsError(
             f"The backup in {folder} was made with another key than {public_key}.", fix="Use a backup of this registry."
         )

@@ -252,7 +252,8 @@ def _same_digest(what: str, trained: str | None, served: str | None, target: Tar
         return "undecidable", f"The {what} that {target.engine} will use is not known; name the base with --base."
     if trained == served:
         return "pass", f"The {what} is the one it was trained with."
-    return "fail", f"The {what} ({served[:19]}…) is not the one it was trained with ({trained[:19]}…); serve that one."
+    shown = [one if one == "none" else f"{one[:19]}…" for one in (served, trained)]
+    return "fail", f"The {what} ({shown[0]}) is not the one it was trained with ({shown[1]}); serve that one."
 
 
 def _golden(facts: AdapterFacts, target: Target, _: Any) -> Answer:

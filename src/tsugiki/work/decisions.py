@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from tsugiki.errors import RecordsError
 from tsugiki.records.aliases import alias_at, aliases_of
 from tsugiki.records.approvals import decision_row, find_request
-from tsugiki.records.ledger import NewEvent, append
+from tsugiki.records.ledger import NewEvent, append, moment
 from tsugiki.records.moments import later
 from tsugiki.records.open import Records
 from tsugiki.records.rights import Actor, require
-from tsugiki.records.times import now
 from tsugiki.work.lifecycle import (
     WITHDRAWN,
     gates_of,
@@ -49,7 +48,7 @@ def approve(
     asked for or a gate no longer passes.
     """
     require(actor, "approve")
-    why, kept = said(reason), [said(condition) for condition in conditions]
+    why, kept = said(reason), [said(condition, "condition") for condition in conditions]
     if len(kept) > MOST_CONDITIONS:
         raise RecordsError(f"{len(kept)} conditions are too many.", fix=f"Give at most {MOST_CONDITIONS}.")
     with records.database.writing() as connection:
@@ -75,7 +74,7 @@ def approve(
             kind="approval.given",
             actor=actor,
             reason=why,
-            expires_at=later(now(), days=lasting),
+            expires_at=later(moment(connection), days=lasting),
             conditions=kept,
         )
         return standing(connection, found.request, policy)
@@ -109,7 +108,7 @@ def renew(records: Records, reference: str, *, actor: Actor, reason: str) -> Pro
         stage = policy.stage(before.alias)
         judged = gates_of(connection, about, before.alias, stage)
         refuse_unless_passed(judged, subject=about, stage=before.alias)
-        by, digests = later(now(), days=stage.reevaluate_days), about.bound(policy)
+        by, digests = later(moment(connection), days=stage.reevaluate_days), about.bound(policy)
         decided = {"reason": why, "digests": digests}
         row = decision_row(before.request, "renew", by=actor.name, expires_at=by, body=decided)
         event = NewEvent(

@@ -24,7 +24,7 @@ from tsugiki.report.scorecard import scorecard_bytes
 from tsugiki.work.assemble import scorecard_of
 from tsugiki.work.evidence import Evidence, read_evidence
 from tsugiki.work.item_texts import Item, parsed, serialised, with_texts, without_texts
-from tsugiki.work.lock import only_one, study_file
+from tsugiki.work.lock import only_one, read_lock, study_file
 from tsugiki.work.pack_summary import summary_of
 from tsugiki.work.prepare import CHECK, SHIFT, TEST, TRAIN
 from tsugiki.work.slice_columns import SLICES
@@ -56,6 +56,7 @@ class Pack:
 
 def make_pack(folder: Path) -> Pack:
     """Raises StudyError for a study that has not ended or whose scorecard is not what its files give."""
+    read_lock(folder)  # refuses what is no study before the next line makes the folder to lock it
     with only_one(folder):
         evidence = read_evidence(folder)
         _refuse_unfinished(folder, evidence)

@@ -22,13 +22,12 @@ def found_registry(folder: Path, *, admin: str, database: str, store: str) -> tu
     admin = check_name(admin, "the name of a person")
     if (folder / SETTINGS).exists():
         records = open_registry(folder)
-        with records.database.reading() as connection:
-            if people(connection):
-                raise RecordsError(f"{folder} is a registry already.", fix="Name another folder with --registry.")
     else:
         records = create_records(folder, admin=admin, database=database, store=store)
     founder = Founder(admin)
     with records.database.writing() as connection:
+        if people(connection):
+            raise RecordsError(f"{folder} is a registry already.", fix="Name another folder with --registry.")
         add_person(connection, admin, "admin", actor=founder, reason=REASON)
         _, token = create_token(connection, admin, actor=founder, reason=REASON)
     return records, token

@@ -14,12 +14,12 @@ from sqlalchemy import Connection, select
 
 from tsugiki.errors import RecordsError, Undecided
 from tsugiki.fingerprint import digest_bytes
+from tsugiki.records.ledger import moment
 from tsugiki.records.moments import moment_of
 from tsugiki.records.open import Records
 from tsugiki.records.packs import PackRow, packs_of
 from tsugiki.records.rights import Actor
 from tsugiki.records.schema import alias_moves, events
-from tsugiki.records.times import now
 from tsugiki.records.versions import Version, files_of, find_version, split_reference
 from tsugiki.work.gates import Judged, Shown, judge, verdict_of
 from tsugiki.work.policy import Policy, Stage
@@ -87,7 +87,7 @@ def is_withdrawn(connection: Connection, model: str, number: int) -> bool:
 def gates_of(connection: Connection, subject: Subject, name: str, stage: Stage) -> tuple[Judged, ...]:
     """Every gate of the stage, the order of stages first."""
     before = () if stage.after is None else (_order(connection, subject, name, stage.after),)
-    return (*before, *judge(stage.gates, subject.shown(), at=moment_of(now())))
+    return (*before, *judge(stage.gates, subject.shown(), at=moment_of(moment(connection))))
 
 
 def refuse_unless_passed(judged: Sequence[Judged], *, subject: Subject, stage: str) -> None:

@@ -79,7 +79,7 @@ class Stage(Knobs):
 
 
 class Policy(Knobs):
-    format: Literal[1] = Field(description="of this file")
+    format: Literal[1] = Field(description="format of this file")
     stages: dict[str, Stage] = Field(min_length=1, description="the stages by name")
 
     @model_validator(mode="after")
@@ -104,8 +104,8 @@ class Policy(Knobs):
         """Raises RecordsError for a stage that the policy does not have: what is not in it is not allowed."""
         if name not in self.stages:
             raise RecordsError(
-                f"{name} is no stage of the policy.",
-                fix=f"Its stages are: {', '.join(self.stages)}{_nearest(name, self.stages)}.",
+                f"{name or 'Nothing'} is no stage of the policy.",
+                fix=f"Its stages are: {', '.join(self.stages)}.",
             )
         return self.stages[name]
 

@@ -15,19 +15,18 @@ from sqlalchemy import Connection
 from tsugiki.errors import RecordsError
 from tsugiki.records.aliases import alias_at, move
 from tsugiki.records.approvals import Request, decision_row, decisions_on, requests_of
-from tsugiki.records.ledger import append
+from tsugiki.records.ledger import append, moment
 from tsugiki.records.moments import later
 from tsugiki.records.open import Records
 from tsugiki.records.rights import Actor, require
-from tsugiki.records.times import now
-from tsugiki.records.versions import Version, version_at
+from tsugiki.records.versions import Version, find_version, version_at
 from tsugiki.work.lifecycle import (
     Subject,
     gates_of,
     refuse_unless_passed,
     refuse_withdrawn,
     split_alias,
-    subject_of,
+    subject,
     verify_files,
 )
 from tsugiki.work.policy import Policy, policy_in_force
@@ -56,16 +55,17 @@ def promote(records: Records, reference: str, stage: str, *, actor: Actor, reaso
     require(actor, "promote")
     why = said(reason)
     with records.database.reading() as connection:
-        verify_files(records, connection, subject_of(connection, reference).version)
+        version = find_version(connection, reference)
+        verify_files(records, connection, version)
     with records.database.writing() as connection:
-        about = subject_of(connection, reference)
+        about = subject(connection, version)  # whose files were read; a name may mean another one by now
         refuse_withdrawn(about)
         policy = policy_in_force(records, connection).policy
         asked = policy.stage(stage)
         approved = _approved(connection, about, stage, policy)
         judged = gates_of(connection, about, stage, asked)
         refuse_unless_passed(judged, subject=about, stage=stage)
-        by = later(now(), days=asked.reevaluate_days)
+        by = later(moment(connection), days=asked.reevaluate_days)
         event, rows = move(
             connection,
             actor,

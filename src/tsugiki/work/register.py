@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from tsugiki.errors import RecordsError
 from tsugiki.records.adapter_folder import AdapterFolder, Limits, read_adapter_folder
-from tsugiki.records.ledger import NewEvent, append, head
+from tsugiki.records.ledger import NewEvent, append, moment
 from tsugiki.records.open import Records
 from tsugiki.records.packs import erased, record_blobs
 from tsugiki.records.rights import Actor, require
@@ -91,7 +91,7 @@ def add_version(
         _refuse_erased(connection, adapter)
     blobs = [records.store.put(folder / file.path, expected=file.digest) for file in adapter.files]
     with records.database.writing() as connection:
-        at = max(head(connection).at, now())
+        at = moment(connection)
         manifest = said.manifest(connection, actor.name, at)
         _refuse_again(connection, manifest)
         _refuse_erased(connection, adapter)

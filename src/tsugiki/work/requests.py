@@ -16,10 +16,9 @@ from sqlalchemy import Connection
 from tsugiki.errors import RecordsError
 from tsugiki.fingerprint import canonical_json
 from tsugiki.records.approvals import Decision, Request, decision_row, decisions_on, find_request, requests_of
-from tsugiki.records.ledger import NewEvent, append, head
+from tsugiki.records.ledger import NewEvent, append, head, moment
 from tsugiki.records.open import Records
 from tsugiki.records.rights import Actor, require
-from tsugiki.records.times import now
 from tsugiki.records.versions import version_at
 from tsugiki.work.gates import Judged
 from tsugiki.work.lifecycle import (
@@ -121,7 +120,7 @@ def request(
 def review(records: Records, id: str, *, comment: str, actor: Actor) -> Standing:
     """Say something about a request before it is decided. Raises RecordsError where it is decided already."""
     require(actor, "review")
-    text = said(comment)
+    text = said(comment, "comment")
     with records.database.writing() as connection:
         policy = policy_in_force(records, connection).policy
         found = standing(connection, find_request(connection, id), policy)
@@ -163,7 +162,7 @@ def standing(connection: Connection, asked: Request, policy: Policy) -> Standing
         return so("void", "the version was withdrawn")
     if changed := differences(asked.body["digests"], about.bound(policy)):
         return so("void", "; ".join(changed))
-    if found.expires_at is not None and found.expires_at <= now():
+    if found.expires_at is not None and found.expires_at <= moment(connection):
         return so("expired", f"the approval expired on {found.expires_at[:10]}")
     return so("open" if missing else "approved")
 

@@ -110,21 +110,24 @@ def erase(
     _reasoned(reason)
     with records.database.writing() as connection:
         _refuse_held(connection, version.model, version.number)
+        remove_erased(records, connection)  # what a crash has left of an earlier deletion
         gone = erased(connection)
         texts = {
             digest
             for pack in packs_of(connection, version.seq)
             for digest in _texts(records, connection, pack, rows)
             if digest not in gone
-        }
+        } - set(connection.scalars(select(version_files.c.digest)))  # of what is served, whoever calls it a text
         label = f"{version.model}@{version.number}"
         if not texts:
             what = "No text" if rows is None else f"No text of row {', '.join(map(str, rows))}"
-            raise RecordsError(f"{what} is kept with {label}.", fix="Nothing is left to erase; see: registry evidence.")
+            raise RecordsError(
+                f"{what} is kept with {label}.", fix=f"See what is with: tsugiki registry evidence {label}"
+            )
         _refuse_shared_hold(connection, texts)
         about: dict[str, Any] = {"what": "texts", "rows": None if rows is None else list(rows), "files": len(texts)}
         event = _append(connection, label, texts, about, actor=actor, reason=reason)
-    for digest in texts:  # after the commit; what a crash leaves here goes when rubbish is next collected
+    for digest in texts:  # after the commit; what a crash leaves here goes with the next deletion or collection
         records.store.delete(digest)
     return Erased(label, None, len(texts), event)
 

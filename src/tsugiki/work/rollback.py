@@ -1,8 +1,8 @@
 """Going back and stopping: one command each, without a new approval, because that must never wait for one.
 
 Called by `tsugiki registry rollback` and `stop`, and by a withdrawal. A name goes back only to a version that it had
-before, so that everything it can point to was approved once. Where the database cannot be written, the instruction is
-signed and left in pending/, where it holds at once; the next writer folds it in.
+before, so that everything it can point to was approved once. Where the database cannot be written, or another writer
+does not end, the instruction is signed and left in pending/, where it holds at once; the next writer folds it in.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tsugiki.records.versions import Version, version_at
 from tsugiki.work.lifecycle import is_withdrawn, split_alias, verify_files
 from tsugiki.work.reason import said
 
+PATIENCE_SECONDS = 10.0  # for another writer at work, which may be collecting rubbish from a bucket for minutes
 ROLLED_BACK, STOPPED = "alias.rolled_back", "alias.stopped"
 
 
@@ -54,7 +55,7 @@ def rollback(records: Records, reference: str, *, to: int | None = None, actor: 
         target, skipped = _target(connection, state, to)
         verify_files(records, connection, target)
         instruction = move(connection, actor, model, alias, target.seq, kind=ROLLED_BACK, reason=why)
-    return _carry_out(records, state, instruction, target.number, skipped)
+    return _carry_out(records, state, instruction, target, skipped)
 
 
 def stop(records: Records, reference: str, *, actor: Actor, reason: str) -> Moved:
@@ -77,18 +78,22 @@ def stop_in(connection: Connection, state: AliasState, *, actor: Actor, reason: 
 
 
 def _carry_out(
-    records: Records, seen: AliasState, instruction: tuple[NewEvent, Rows], number: int | None, skipped: tuple[int, ...]
+    records: Records,
+    seen: AliasState,
+    instruction: tuple[NewEvent, Rows],
+    target: Version | None,
+    skipped: tuple[int, ...],
 ) -> Moved:
-    """Record the move, unless the name has moved since; leave it in pending/ where the database cannot be written."""
+    """Record the move, unless something came between; leave it in pending/ where the database cannot be written."""
+    number = None if target is None else target.number
     try:
-        with records.database.writing() as connection:
-            if alias_at(connection, seen.model, seen.alias).seq != seen.seq:
-                raise _MovedError
+        with records.database.writing(PATIENCE_SECONDS) as connection:
+            _refuse_too_late(connection, seen, target)
             append(connection, *instruction)
         return Moved(seen.model, seen.alias, seen.number, number, skipped)
-    except _MovedError:
+    except _TooLateError as late:
         raise RecordsError(
-            f"{seen.model}@{seen.alias} moved in this moment.", fix="See where it points, then run the command again."
+            f"{late} in this moment.", fix="See where the name points, then run the command again."
         ) from None
     except RecordsError:
         with records.database.reading() as connection:
@@ -97,8 +102,18 @@ def _carry_out(
         return Moved(seen.model, seen.alias, seen.number, number, skipped, waits=True)
 
 
-class _MovedError(Exception):
-    """Somebody else was faster."""
+class _TooLateError(Exception):
+    """Somebody else was faster: says with what. No RecordsError, or the move would be left in pending/."""
+
+
+def _refuse_too_late(connection: Connection, seen: AliasState, target: Version | None) -> None:
+    """Between looking and the turn to write, the name may have moved and the version may have been withdrawn."""
+    found = alias_at(connection, seen.model, seen.alias)
+    # What was seen waiting in pending/ had no seq; this turn has given it one.
+    if found.version != seen.version or (seen.seq is not None and found.seq != seen.seq):
+        raise _TooLateError(f"{seen.model}@{seen.alias} moved")
+    if target is not None and is_withdrawn(connection, target.model, target.number):
+        raise _TooLateError(f"{target.label} was withdrawn")
 
 
 def _target(connection: Connection, state: AliasState, to: int | None) -> tuple[Version, tuple[int, ...]]:
@@ -125,6 +140,11 @@ def _target(connection: Connection, state: AliasState, to: int | None) -> tuple[
         if not is_withdrawn(connection, found.model, found.number):
             return found, tuple(skipped)
         skipped.append(found.number)
+    if to is not None:
+        raise RecordsError(
+            f"{name} cannot go back to {state.model}@{to}, which was withdrawn.",
+            fix=f"See what it pointed to before with: tsugiki registry history {name}.",
+        )
     if skipped:
         what = f"all that it could go back to was withdrawn ({', '.join(map(str, skipped))})"
     else:
