@@ -22,7 +22,7 @@ MAY = {
     "review": {"approver"}, "approve": {"approver"}, "reject": {"approver"}, "renew": {"approver"},
     "withdraw": {"approver"}, "export-evidence": {"auditor"}, "anchor": {"auditor"},
     "change-people": {"admin"}, "change-tokens": {"admin"}, "change-policy": {"admin"},
-    "backup": {"admin"}, "gc": {"admin"}, "retention": {"admin"}, "mirror": {"admin"},
+    "backup": {"admin"}, "gc": {"admin"}, "retention": {"admin"}, "mirror": {"admin"}, "upgrade": {"admin"},
 }  # fmt: skip
 
 

@@ -25,6 +25,12 @@ BINARY = {
 }
 
 AboutPeople = tuple[int, str, str, Any]  # seq, kind, object, after
+NEEDED = {  # what the fold reads in `after`
+    "person.added": {"role"},
+    "person.role_changed": {"role"},
+    "token.created": {"token", "scopes", "expires_at", "hash"},
+    "token.revoked": {"token", "revoked_at"},
+}
 
 
 class Fold:
@@ -48,7 +54,10 @@ class Fold:
             raise TamperedError(name, int(self._next[name]), "no event names it")
         kind = facts["kind"]
         if kind.startswith(("person.", "token.")):
-            self.about_people.append((seq, kind, facts["object"], facts["after"]))
+            after = facts["after"]
+            if kind in NEEDED and not (isinstance(after, dict) and after.keys() >= NEEDED[kind]):
+                raise TamperedError("events", seq, f"it is no event of the kind {kind}")
+            self.about_people.append((seq, kind, facts["object"], after))
 
     def end(self, before: Sequence[AboutPeople] = ()) -> None:
         """After the last event, and `about_people` of earlier parts: nothing may be left over. Raises TamperedError."""
