@@ -13,6 +13,7 @@ from tsugiki.cli.progress import _Bars, _Lines, duration, sentence_of
 STEP = {"event": "step", "step": 3, "of": 10, "loss": 0.5, "tokens_per_second": 1234.5, "seconds_left": 65.2}
 CUT = {"what": "seeds", "before": 3, "after": 1, "minutes": 12.3, "names": ()}
 TRIALS = [
+    {"kind": "reference", "rows": None, "seconds": 240.0},
     {"kind": "search", "rows": None, "seconds": 60.0}, {"kind": "train", "rows": 10, "seconds": 130.0},
     {"kind": "train", "rows": None, "seconds": 272.0},
 ]  # fmt: skip
@@ -38,13 +39,14 @@ PLACE = {"trial": "lora-s0", "number": 2, "of": 9}
         ({"event": "something new"}, ""),
         (
             SCHEDULE,
-            "3 trials, about 8 minutes: rates and ranks 1, learning curve 2, methods 5.\n"
+            "4 trials, about 8 minutes: references 4, rates and ranks 1, learning curve 2, methods 5.\n"
             "Cut to fit the budget: seeds per method 3 → 1, saves 12 minutes.\n"
             "Cut to fit the budget: methods 4 → 2 (without hybrid, adapter), saves 12 minutes.",
         ),
         (
             {**SCHEDULE, "cuts": [], "cost": COST},
-            "3 trials, about 8 minutes, 1,234 JPY (prices of 2026-11): rates and ranks 1, learning curve 2, methods 5.",
+            "4 trials, about 8 minutes, 1,234 JPY (prices of 2026-11): "
+            "references 4, rates and ranks 1, learning curve 2, methods 5.",
         ),
     ],
 )

@@ -37,8 +37,8 @@ def install(site: Path, distribution: str, files: dict[str, bytes]) -> None:
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(tmp_path)
     known = {
-        "whole": Packaged(("tsugiki-test-whole",), "pip install tsugiki-test-whole"),
-        "parts": Packaged(("tsugiki-test-parts", "tsugiki-test-more"), "pip install tsugiki-test-parts"),
+        "whole": Packaged(("tsugiki-test-whole",), "pip install tsugiki-test-whole", "mit"),
+        "parts": Packaged(("tsugiki-test-parts", "tsugiki-test-more"), "pip install tsugiki-test-parts", "mit"),
     }
     monkeypatch.setattr(packaged, "PACKAGED", known)
     return tmp_path

@@ -143,7 +143,7 @@ def _schedule(event: Event) -> str:
 
 def _parts(trials: Sequence[Mapping[str, Any]]) -> str:
     """What each part of the plan takes."""
-    parts = {"search": "rates and ranks", "curve": "learning curve", "train": "methods"}
+    parts = {"reference": "references", "search": "rates and ranks", "curve": "learning curve", "train": "methods"}
     minutes = dict.fromkeys(parts, 0.0)
     for trial in trials:
         minutes["curve" if trial["rows"] is not None else trial["kind"]] += trial["seconds"] / 60
