@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -266,3 +268,14 @@ def test_the_head_and_the_embedding_stay_whole(tiny_llama_untied: Path) -> None:
     head = base.model.get_output_embeddings()
     assert type(head) is nn.Linear and head.weight.dtype == torch.float32
     assert base.model.get_input_embeddings().weight.dtype == torch.float32
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="the system does not say what a process has mapped")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_base_in_few_bits_lets_go_of_its_weight_file(tiny_llama: Path, tmp_path: Path, kind: Quantization) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_llama, folder)
+    base = load_base(BaseSpec(str(folder), precision="float32", quantize=kind))
+    assert base.identity.parameters > 0
+    gc.collect()
+    assert str(folder) not in Path("/proc/self/maps").read_text()

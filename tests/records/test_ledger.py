@@ -16,10 +16,10 @@ from tests.records.conftest import Person
 from tests.records.filled import add_version, fill, moved
 from tsugiki.errors import RecordsError
 from tsugiki.fingerprint import digest_bytes
-from tsugiki.records import ledger
+from tsugiki.records import canonical, ledger
 from tsugiki.records.aliases import alias_at
 from tsugiki.records.checkpoints import fast_body, is_signed, newest_checkpoint
-from tsugiki.records.event_body import canonical_body, read_event
+from tsugiki.records.event_body import FIELDS, Event, read_event
 from tsugiki.records.ledger import NewEvent, append, events_since, head, history
 from tsugiki.records.open import Records
 from tsugiki.records.schema import APPEND_ONLY
@@ -32,6 +32,11 @@ HELD = st.recursive(
 )
 
 OBJECTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+
+
+def canonical_body(event: Event) -> bytes:
+    """The bytes whose SHA-256 is the event's hash, from its fields."""
+    return canonical.canonical_bytes({name: getattr(event, name) for name in FIELDS})
 
 
 def counts(records: Records) -> dict[str, int]:

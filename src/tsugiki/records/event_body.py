@@ -44,11 +44,6 @@ class Event:
     hash: str
 
 
-def canonical_body(event: Event) -> bytes:
-    """The bytes whose SHA-256 is the event's hash."""
-    return canonical.canonical_bytes({name: getattr(event, name) for name in FIELDS})
-
-
 def read_event(body: bytes) -> Event:
     """An event from its stored bytes. Raises RecordsError when they are not one."""
     try:

@@ -19,7 +19,7 @@ from typing import Any
 
 from tsugiki.errors import RecordsError, StudyError
 from tsugiki.files import write_bytes
-from tsugiki.fingerprint import digest_bytes, digest_file, digest_json
+from tsugiki.fingerprint import digest_bytes, digest_file
 from tsugiki.report.scorecard import scorecard_bytes
 from tsugiki.work.assemble import scorecard_of
 from tsugiki.work.evidence import Evidence, read_evidence
@@ -119,10 +119,6 @@ def rebuilt(files: Mapping[str, bytes], items: Sequence[bytes]) -> tuple[bytes, 
         for path, content in whole.items():
             write_bytes(folder / path, content)
         return whole["scorecard.json"], scorecard_bytes(scorecard_of(read_evidence(folder)))
-
-
-def manifest_digest(manifest: Mapping[str, Any]) -> str:
-    return digest_json(manifest)
 
 
 def _paths(folder: Path, evidence: Evidence) -> list[str]:
