@@ -128,6 +128,7 @@ def test_a_mirror_that_was_cut_short_goes_on(records: Records, uri: str, monkeyp
     assert len(names) == len(set(names)) and {run.info.status for run in runs} == {"FINISHED"}
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_in_nobodys_way(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert mirror_quietly(records) is None
