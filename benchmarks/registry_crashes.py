@@ -22,6 +22,7 @@ from benchmarks import faults
 from benchmarks.evidence_verbs import EVIDENCE_VERBS
 from benchmarks.faults import KINDS, Kind, Outcome
 from benchmarks.ledger import Somebody, add_versions
+from benchmarks.lifecycle_verbs import LIFECYCLE_VERBS
 from tsugiki.files import write_json
 from tsugiki.fingerprint import machine
 from tsugiki.records import pending
@@ -133,14 +134,13 @@ def _repair_anchor(folder: Path) -> None:
         path.unlink()
 
 
-# Further verbs (add, approve, promote, rollback, backup, gc) are entries of this list.
 VERBS = [
     Verb("create", _nothing, _create),
     Verb("move two aliases", _small, _move, _together),
     Verb("leave a rollback", _small, _leave),
     Verb("record a rollback", _waiting, _record, _recorded_once),
     Verb("anchor", _small, _anchor, _anchored, _repair_anchor),
-    *(Verb(*one) for one in EVIDENCE_VERBS),
+    *(Verb(*one) for one in (*LIFECYCLE_VERBS, *EVIDENCE_VERBS)),
 ]
 
 
