@@ -77,12 +77,10 @@ class Database:
         """
         key = self.key
         with self._in_one_sentence(), self._turn(patience):
-            with self._alone(patience) as connection:
-                before = ledger.head(connection)
+            with self._alone(patience) as (connection, turn):
                 recorded = pending.record(connection, self.home)
                 yield connection
-                after = ledger.head(connection)
-                if after.seq > before.seq:
+                if after := turn.head:
                     checkpoints.write_checkpoint(
                         connection, key, registry=self.home.registry, seq=after.seq, hash=after.hash, at=after.at
                     )
@@ -94,11 +92,11 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Alone in writing, but nothing is signed: for making and upgrading the tables. Raises as `writing` does."""
-        with self._in_one_sentence(), self._turn(), self._alone() as connection:
+        with self._in_one_sentence(), self._turn(), self._alone() as (connection, _):
             yield connection
 
     @contextmanager
-    def _alone(self, patience: float | None = None) -> Iterator[Connection]:
+    def _alone(self, patience: float | None = None) -> Iterator[tuple[Connection, Turn]]:
         turn = Turn()
         with self.engine.connect() as plain:
             connection = plain.execution_options(**{WRITING: turn})
@@ -110,7 +108,7 @@ class Database:
                     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(1000 * (patience or 0))}")  # 0: for ever
                     connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (self._lock_number,))
                     connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
-                yield connection
+                yield connection, turn
                 if turn.half_written:
                     raise RuntimeError("an event could not be appended, and the error was not passed on")
 

@@ -57,9 +57,13 @@ class Home:
 
 @dataclass
 class Turn:
-    """A transaction that is alone in writing. An append that failed half-way must not be committed."""
+    """A transaction that is alone in writing, and the newest event as it knows it.
+
+    An append that failed half-way must not be committed.
+    """
 
     half_written: bool = False
+    head: Head | None = None
 
 
 class Acting(Protocol):
@@ -128,7 +132,7 @@ def append(connection: Connection, event: NewEvent, rows: Rows | None = None) ->
     turn: Turn | None = connection.get_execution_options().get(WRITING)
     if turn is None:
         raise RuntimeError("events are appended inside Database.writing() only")
-    before = head(connection)
+    before = turn.head or head(connection)
     seq, at = before.seq + 1, max(before.at, event.at or times.now())
     filled = {
         name: [_filled(metadata.tables[name], row, seq, at) for row in several]
@@ -152,7 +156,7 @@ def append(connection: Connection, event: NewEvent, rows: Rows | None = None) ->
     connection.execute(_EVENT, {**written, "object": event.object, "body": body})
     for name, several in filled.items():
         connection.execute(_ROWS[name], several)
-    turn.half_written = False
+    turn.half_written, turn.head = False, Head(seq, digest, at)
     return Event(**facts, hash=digest)
 
 

@@ -111,7 +111,8 @@ def record(connection: Connection, home: Home) -> list[Path]:
 
     What somebody who could not see the file has overtaken is recorded as such, and moves nothing.
     """
-    found, last = waiting(home), ledger.head(connection).seq
+    found = waiting(home)
+    last = ledger.head(connection).seq if found else 0
     for pending in found:
         if not _is_recorded(connection, pending):
             event, rows = pending.event, {alias_moves.name: pending.moves}
