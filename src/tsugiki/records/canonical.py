@@ -84,7 +84,7 @@ def _check_sorted(value: Any) -> None:
 
 def _check_key(key: Any) -> None:
     # Beyond U+FFFF the order by code points is not the order by UTF-16 that RFC 8785 asks for.
-    if not isinstance(key, str) or any(character > "\uffff" for character in key):
+    if not isinstance(key, str) or (not key.isascii() and any(character > "\uffff" for character in key)):
         raise ValueError(f"{key!r} cannot be a key")
 
 
