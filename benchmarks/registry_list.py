@@ -3,7 +3,8 @@
 Run: python benchmarks/registry_list.py [--versions 10000] [--runs 7] [--out benchmarks/results/registry_list.json]
 Fills a SQLite registry with that many versions of a hundred models (through the ledger, in one transaction each
 thousand), then starts the command anew for every run, for all versions, for one model, and for `show`. The best and the
-median run are kept, and the least processor time, which says what the code takes, whatever else the machine does.
+median run are kept, and the least processor time, which says what the code takes, whatever else the machine does. The
+same for loading nothing but the libraries that the command needs: below that it cannot come.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from tsugiki.records.versions import rows_of  # noqa: E402
 
 MODELS = 100
 LIMIT_SECONDS = 0.6
+LIBRARIES = "import cryptography.hazmat.primitives.asymmetric.ed25519, pydantic, sqlalchemy, typer"
 
 
 def fill(records: Records, count: int) -> None:
@@ -51,7 +53,7 @@ def fill(records: Records, count: int) -> None:
                     append(connection, NewEvent(person, "alias.moved", manifest.name), {"alias_moves": [move]})
 
 
-def timed(runs: int, *arguments: str) -> dict[str, Any]:
+def timed(runs: int, *command: str) -> dict[str, Any]:
     """Whole processes, with compiled modules in a folder of their own as an installed package has them."""
     with tempfile.TemporaryDirectory() as compiled:
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONPYCACHEPREFIX": compiled}
@@ -59,8 +61,9 @@ def timed(runs: int, *arguments: str) -> dict[str, Any]:
         seconds, processor, lines = [], [], 0
         for _ in range(runs + 1):  # the first compiles
             start, before = time.perf_counter(), os.times()
-            command = [sys.executable, "-m", "tsugiki", "registry", *arguments]
-            said = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout
+            said = subprocess.run(
+                [sys.executable, *command], env=environment, stdout=subprocess.PIPE, check=True
+            ).stdout
             seconds.append(time.perf_counter() - start)
             after = os.times()
             used = after.children_user + after.children_system - before.children_user - before.children_system
@@ -87,19 +90,20 @@ def main() -> int:
         records = create_records(place, admin="花子")
         fill(records, arguments.versions)
         records.database.engine.dispose()
-        where = ("--registry", str(place))
+        where, registry = ("--registry", str(place)), ("-m", "tsugiki", "registry")
         found = {
             "versions": arguments.versions,
             "limit_seconds": LIMIT_SECONDS,
-            "list": timed(arguments.runs, "list", *where),
-            "list_json": timed(arguments.runs, "list", "--json", *where),
-            "list_of_one_model": timed(arguments.runs, "list", "--model", "model-050", *where),
-            "show": timed(arguments.runs, "show", "model-050@1", *where),
+            "list": timed(arguments.runs, *registry, "list", *where),
+            "list_json": timed(arguments.runs, *registry, "list", "--json", *where),
+            "list_of_one_model": timed(arguments.runs, *registry, "list", "--model", "model-050", *where),
+            "show": timed(arguments.runs, *registry, "show", "model-050@1", *where),
+            "libraries": timed(arguments.runs, "-c", LIBRARIES),
             "load_average": os.getloadavg()[0],
             "machine": machine(),
         }
     arguments.out.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    for name in ("list", "list_json", "list_of_one_model", "show"):
+    for name in ("list", "list_json", "list_of_one_model", "show", "libraries"):
         one = found[name]
         times = f"{one['best_seconds']:.3f} s best, {one['median_seconds']:.3f} s median"
         print(f"{name:18} {times}, {one['processor_seconds']:.3f} s of processor, {one['lines']} lines")
