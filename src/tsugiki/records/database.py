@@ -27,7 +27,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from tsugiki.errors import RecordsError
 from tsugiki.fingerprint import digest_bytes
-from tsugiki.records import checkpoints, ledger, pending
+from tsugiki.records import checkpoints, pending
 from tsugiki.records.keys import PRIVATE, SigningKey, load_key
 from tsugiki.records.ledger import HOME, WRITING, Home, Turn
 from tsugiki.records.sqlite_files import FrozenFile, is_written, open_read_only
