@@ -146,21 +146,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULT)
     arguments = parser.parse_args()
     tasks = arguments.task or ["E1", "E5", "E6", "J1", "J5", "J6"]
-    found, lessons = {}, {}
+    settings = {name: getattr(arguments, name) for name in ("rows", "steps", "batch_size", "seed")}
+    about = {"settings": settings, "packages": package_versions(("torch", "transformers")), "machine": machine()}
+    found: Values = {}
+    after: Values = {}
+    lessons: dict[str, Lesson] = {}
     for task in tasks:
         found[task], lessons[task] = choose_and_compare(task, arguments, ())
         print(f"{task}: regret {found[task]['regret']:.3f} at {found[task]['share']:.0%} of the grid", flush=True)
-    after = {}
+        write_json(arguments.out, {"tasks": found, "after_others": after, **about})
     for task in tasks if arguments.after_others else ():
         others = tuple(lesson for other, lesson in lessons.items() if other != task)
         after[task], _ = choose_and_compare(task, arguments, others)
         print(f"{task} after the others: regret {after[task]['regret']:.3f} at {after[task]['share']:.0%}", flush=True)
-    settings = {name: getattr(arguments, name) for name in ("rows", "steps", "batch_size", "seed")}
-    packages = package_versions(("torch", "transformers"))
-    write_json(
-        arguments.out,
-        {"tasks": found, "after_others": after, "settings": settings, "packages": packages, "machine": machine()},
-    )
+        write_json(arguments.out, {"tasks": found, "after_others": after, **about})
 
 
 if __name__ == "__main__":
