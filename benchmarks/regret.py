@@ -23,10 +23,11 @@ from tsugiki.files import write_json
 from tsugiki.fingerprint import machine, package_versions
 from tsugiki.work.choose import learning_rates
 from tsugiki.work.design import PlannedTrial, search_steps
+from tsugiki.work.examples import write_examples
 from tsugiki.work.experience import study_features
 from tsugiki.work.lessons import Lesson, lesson_of
 from tsugiki.work.orders import Orders, plans_for, search_id
-from tsugiki.work.prepare import DataSpec, divided, read_check, read_source, usable_findings, write_parts
+from tsugiki.work.prepare import ALL, DataSpec, divided, read_check, read_source, usable_findings, write_parts
 from tsugiki.work.prior import make_prior
 from tsugiki.work.process import run_in_process
 from tsugiki.work.spec import TrialSpec, is_finished, read_result
@@ -78,6 +79,7 @@ def _prepare(folder: Path, data: Path) -> None:
     if read_check(folder) is None:
         source = read_source(DataSpec(data))
         findings = usable_findings(source)
+        write_examples(folder / ALL, findings.examples)
         write_parts(source, folder, findings, divided(source, findings, DESIGN))
 
 
