@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -100,8 +101,30 @@ def test_one_adapter_trained_and_evaluated(place: Path, tiny_llama: Path):
     assert found["rows"] == {"tested": 30, "seen": 60, "excluded": 0}
     assert found["quality"]["estimate"] > found["base_quality"]["estimate"]
     assert found["difference"]["estimate"] > 0
+    _sliced_by_line(place, tiny_llama)
     again = tsugiki("train", "reports.csv", "--base", tiny_llama, "--out", "one", folder=place)
     assert again.returncode == 2 and "one exists already." in again.stderr
+
+
+def _sliced_by_line(place: Path, base: Path) -> None:
+    """A column `line` beside the data: half of the rows that are tested have another answer than was learned."""
+    with (place / "later.csv").open(encoding="utf-8", newline="") as file:
+        _, *rows = csv.reader(file)
+    told = [(text, label, "old") for text, label in rows[:75]] + [(text, "zzz", "new") for text, _ in rows[75:]]
+    with (place / "lines.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("prompt", "completion", "line"), *told])
+    command = ("evaluate", "one", "lines.csv", "--base", base, "--slice-column", "line")
+    ran = tsugiki(*command, "--json", folder=place)
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)["slices"]
+    (line,) = (one for one in found["dimensions"] if one["name"] == "line")
+    assert {one["value"]: one["n"] for one in line["slices"]} == {"old": 15, "new": 15}
+    assert {one["value"]: one["surely_worse"] for one in line["slices"]} == {"old": False, "new": True}
+    assert found["worst"]["quality"]["adapter"]["estimate"] == 0.0, "the rows of `new`, which have a label of their own"
+    shown = tsugiki(*command, folder=place).stdout
+    assert "Column “line”: new, 15 rows: 0.000 (" in shown and "weakest     Label: zzz" in shown
+    wrong_name = tsugiki(*command[:-1], "lime", folder=place)
+    assert wrong_name.returncode == 1 and "lime" in wrong_name.stderr and "line" in wrong_name.stderr
 
 
 def test_a_run_with_rank_auto_keeps_what_dev_shows_to_be_needed(place: Path, tiny_llama: Path):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from tsugiki.cli.data import AsJson, CompletionColumn, GroupColumn, PromptColumn, Sheet
+from tsugiki.cli.data import AsJson, CompletionColumn, GroupColumn, PromptColumn, Sheet, SliceColumns, plain
 from tsugiki.cli.options import From, with_knobs
 from tsugiki.cli.studies import RANK_AUTO, Data, print_json, print_line
 from tsugiki.config import Criteria, Design, MetricName, PlanSpec, Recipe, parse
@@ -76,6 +77,7 @@ def evaluate(
     prompt_column: PromptColumn = None,
     completion_column: CompletionColumn = None,
     group_column: GroupColumn = None,
+    slice_columns: SliceColumns = None,
     sheet: Sheet = None,
     as_json: AsJson = False,
 ) -> None:
@@ -85,7 +87,8 @@ def evaluate(
     from tsugiki.work.evaluate import Evaluation, evaluate_adapter
     from tsugiki.work.prepare import DataSpec
 
-    spec = DataSpec(data, Columns(prompt_column, completion_column, group_column), sheet)
+    columns = Columns(prompt_column, completion_column, group_column)
+    spec = DataSpec(data, columns, sheet, slice_columns=tuple(slice_columns or ()))
     with telling() as emit:
         found = evaluate_adapter(Evaluation(adapter, spec, metric, base), emit)
     if as_json:
@@ -96,9 +99,39 @@ def evaluate(
     print_line(f"{found['adapter']} on {found['base']}, {rows['tested']} rows{left_out}")
     for name, key in (("adapter", "quality"), ("base", "base_quality"), ("difference", "difference")):
         one = found[key]
-        shown = (
-            one["reason"]
-            if one["estimate"] is None
-            else f"{one['estimate']:.3f} ({one['low']:.3f} to {one['high']:.3f})"
-        )
-        print_line(f"{name:11} {one['metric']} {shown}")
+        print_line(f"{name:11} {one['metric']} {_with_interval(one)}")
+    _print_slices(found["slices"])
+
+
+def _print_slices(found: Mapping[str, Any]) -> None:
+    """Slices with enough rows, and the weakest of those that are surely worse than the whole."""
+    from tsugiki.report.slices import dimension_name, slice_name
+
+    def name_of(dimension: Mapping[str, Any], one: Mapping[str, Any]) -> str:
+        return plain(f"{dimension_name(dimension, 'en')}: {slice_name(dimension['by'], one, 'en')}")
+
+    shown = [
+        (name_of(dimension, one), one)
+        for dimension in found["dimensions"]
+        for one in dimension["slices"]
+        if not one["too_small"]
+    ]
+    if not shown:
+        return
+    together = f"all intervals hold together at {found['confidence']:.0%}"
+    print_line(
+        f"slices, {found['metric']} of adapter and base ({together}; slices below {found['fewest']} rows left out)"
+    )
+    for name, one in shown:
+        ours, base = (_with_interval(one["quality"][who]) for who in ("adapter", "base"))
+        print_line(f"  {name}, {one['n']} rows: {ours}, base {base}")
+    worst = found["worst"]
+    print_line(
+        f"weakest     {name_of(worst, worst)}" if worst else "weakest     no slice is surely worse than the whole"
+    )
+
+
+def _with_interval(one: Mapping[str, Any]) -> str:
+    if one["estimate"] is None:
+        return str(one["reason"])
+    return f"{one['estimate']:.3f} ({one['low']:.3f} to {one['high']:.3f})"

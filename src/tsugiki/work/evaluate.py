@@ -2,7 +2,7 @@
 
 Runs in the process of the caller. Rows whose prompts the adapter was trained on, or its checkpoint chosen by, are left
 out and counted, for quality on them says nothing. Both sides answer the same prompts with the same limits, and are
-compared item by item.
+compared item by item; the rows are also cut into slices, as those of a study are.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from tsugiki.data.shapes import Example
 from tsugiki.engine.adapter_files import load_adapter, read_manifest
 from tsugiki.engine.base import BaseSpec, load_base
 from tsugiki.errors import AdapterError, DataError
-from tsugiki.measure.metrics import comparable_scores, quality
+from tsugiki.measure.metrics import comparable_scores, quality, scores_of
 from tsugiki.measure.stats import paired_difference, superiority, unmeasured
 from tsugiki.work.assess import SEPARATORS, AnswerShape, answer_all, answer_shape, facts
 from tsugiki.work.examples import prompt_mark
-from tsugiki.work.prepare import DataSpec, Source, read_source
+from tsugiki.work.prepare import DataSpec, Source, columns_to_slice, read_source
+from tsugiki.work.slices import Tested, metric_of_slices, sliced
 from tsugiki.work.spec import Template
 from tsugiki.work.task import Emit, render_for
 
@@ -64,7 +65,7 @@ def evaluate_adapter(wanted: Evaluation, emit: Emit) -> dict[str, Any]:
         "base": base.identity.name,
         "plan": trainable.plan.describe(),
         "rows": {"tested": len(test), "seen": seen, "excluded": len(findings.excluded)},
-        **_compared(wanted, findings, test, before, after),
+        **_compared(wanted, source, findings, test, before, after),
     }
 
 
@@ -114,7 +115,12 @@ def base_name(adapter: Path, about: Mapping[str, Any]) -> str:
 
 
 def _compared(
-    wanted: Evaluation, findings: Findings, test: Sequence[Example], before: Sequence[str], after: Sequence[str]
+    wanted: Evaluation,
+    source: Source,
+    findings: Findings,
+    test: Sequence[Example],
+    before: Sequence[str],
+    after: Sequence[str],
 ) -> dict[str, Any]:
     references = [example.completion for example in test]
     group_of = {example.row: group for example, group in zip(findings.examples, findings.groups, strict=True)}
@@ -133,9 +139,24 @@ def _compared(
         if difference is None
         else difference.as_json(wanted.metric),
         "p": superiority([ours], [theirs], groups=groups),
+        "slices": _slices(
+            wanted,
+            Tested(test, groups, findings.closed, columns_to_slice(source, test), source.slice_columns),
+            before,
+            after,
+        ),
         "facts": facts(after, references),
         "predictions": [
             {"row": example.row, "expected": example.completion, "base": base, "predicted": answer}
             for example, base, answer in zip(test, before, after, strict=True)
         ],
     }
+
+
+def _slices(wanted: Evaluation, tested: Tested, before: Sequence[str], after: Sequence[str]) -> dict[str, Any]:
+    metric = metric_of_slices(wanted.metric)
+    references = [example.completion for example in tested.examples]
+    answered = {
+        name: [scores_of(metric, answers, references)] for name, answers in (("adapter", after), ("base", before))
+    }
+    return sliced(tested, answered, "adapter", metric, confidence=wanted.confidence, too_few=TOO_FEW)

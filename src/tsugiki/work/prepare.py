@@ -26,7 +26,7 @@ from tsugiki.data.time_split import time_split
 from tsugiki.errors import DataError, UsageError
 from tsugiki.files import write_json
 from tsugiki.work.examples import read_examples, write_examples
-from tsugiki.work.slice_columns import named_columns, write_slice_columns
+from tsugiki.work.slice_columns import SliceColumn, named_columns, slice_columns_of, write_slice_columns
 
 ALL, TRAIN, DEV, TEST = "data/examples.jsonl", "data/train.jsonl", "data/dev.jsonl", "data/test.jsonl"
 SHIFT = "data/shift.jsonl"  # only where the user's split has shifted rows
@@ -140,15 +140,7 @@ def write_parts(source: Source, folder: Path, findings: Findings, splits: Splits
     for name, part in ((TRAIN, splits.train), (DEV, splits.dev), (TEST, splits.test), (SHIFT, splits.shift)):
         if part or name != SHIFT:
             write_examples(folder / name, part)
-    write_slice_columns(
-        folder,
-        source.table,
-        [example.row for example in (*splits.test, *splits.shift)],
-        named=source.slice_columns,
-        unused=source.guess.unused,
-        time_column=source.spec.time_column or source.date_column,
-        split_column=source.spec.split_column,
-    )
+    write_slice_columns(folder, columns_to_slice(source, (*splits.test, *splits.shift)))
     shifted = {"shift": len(splits.shift)} if splits.shift else {}
     write_json(
         folder / CHECK,
@@ -161,6 +153,18 @@ def write_parts(source: Source, folder: Path, findings: Findings, splits: Splits
             "split": _how_split(source, splits),
             "train_groups": list(splits.train_groups),
         },
+    )
+
+
+def columns_to_slice(source: Source, tested: Sequence[Example]) -> list[SliceColumn]:
+    """Those that the user named, and those that are taken without being asked for."""
+    return slice_columns_of(
+        source.table,
+        [example.row for example in tested],
+        named=source.slice_columns,
+        unused=source.guess.unused,
+        time_column=source.spec.time_column or source.date_column,
+        split_column=source.spec.split_column,
     )
 
 

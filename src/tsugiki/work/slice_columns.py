@@ -48,21 +48,24 @@ def named_columns(table: Table, given: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def write_slice_columns(
-    folder: Path,
+def slice_columns_of(
     table: Table,
     rows: Sequence[int],
     *,
     named: Sequence[str],
     unused: Sequence[str],
-    time_column: str | None,
-    split_column: str | None,
-) -> None:
+    time_column: str | None = None,
+    split_column: str | None = None,
+) -> list[SliceColumn]:
     """`rows` are those that are tested; `unused` the columns that make neither prompt nor completion nor group."""
     found = [name for name in unused if name != split_column and text_key(name).casefold() in SOURCE_NAMES]
     wanted = dict.fromkeys([*named, *found, *([time_column] if time_column is not None else [])])
     columns = [_column(table, name, rows, is_time=name == time_column) for name in wanted]
-    write_json(folder / SLICES, {"columns": [asdict(column) for column in columns if column is not None]})
+    return [column for column in columns if column is not None]
+
+
+def write_slice_columns(folder: Path, columns: Sequence[SliceColumn]) -> None:
+    write_json(folder / SLICES, {"columns": [asdict(column) for column in columns]})
 
 
 def read_slice_columns(folder: Path) -> tuple[SliceColumn, ...]:

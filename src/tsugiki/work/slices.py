@@ -1,8 +1,9 @@
 """The test rows cut into slices, by label, length, language and the columns of the file: an entry of the scorecard.
 
-Called by `assemble` with the candidate of the verdict. Every slice is scored for the candidate, full fine-tuning and
-the base; which slice of the candidate is surely worse than the whole is decided in measure/slices.py, with intervals
-that hold for all slices together. Macro F1 is a property of a whole test set, so slices are then scored by exact match.
+Called by `assemble` with the candidate of the verdict, where every slice is scored for the candidate, full fine-tuning
+and the base, and by `evaluate` for an adapter and its base. Which slice is surely worse than the whole is decided in
+measure/slices.py, with intervals that hold for all slices together. Macro F1 is a property of a whole test set, so
+slices are then scored by exact match.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tsugiki.data.sensitive import masked
 from tsugiki.data.shapes import Example
 from tsugiki.measure.metrics import scores_of
 from tsugiki.measure.slices import FEWEST_GROUPS, SliceResult, compare_slices
-from tsugiki.measure.stats import Estimate, Scores, mean_with_interval, unmeasured
+from tsugiki.measure.stats import Estimate, Groups, Scores, mean_with_interval, unmeasured
 from tsugiki.report.words import missing_sentence
 from tsugiki.work.evidence import Evidence
 from tsugiki.work.slice_columns import MOST_VALUES, SliceColumn, number
@@ -50,21 +51,60 @@ class Dimension:
     left_out: int = 0
 
 
+@dataclass(frozen=True)
+class Tested:
+    """The rows that were answered and what they can be cut by; `columns` that the user `named` are never left out."""
+
+    examples: Sequence[Example]
+    groups: Groups
+    closed: bool  # answers are labels of a closed set
+    columns: Sequence[SliceColumn] = ()
+    named: Sequence[str] = ()
+
+
 def slices_entry(evidence: Evidence, candidate: MethodName | None) -> dict[str, Any] | None:
     """None where the candidate has no answers to the test rows of this study."""
-    metric: MetricName = "exact_match" if evidence.criteria.metric == "macro_f1" else evidence.criteria.metric
+    metric = metric_of_slices(evidence.criteria.metric)
     answered = _answered(evidence, candidate, metric)
     if candidate is None or candidate not in answered:
         return None
-    dimensions = dimensions_of(evidence)
+    too_few = missing_sentence("too_few", evidence.intake.language)
+    return sliced(
+        tested_in(evidence), answered, candidate, metric, confidence=evidence.criteria.confidence, too_few=too_few
+    )
+
+
+def metric_of_slices(metric: MetricName) -> MetricName:
+    return "exact_match" if metric == "macro_f1" else metric
+
+
+def tested_in(evidence: Evidence) -> Tested:
+    named = evidence.lock["data"].get("slice_columns", [])
+    closed = bool(evidence.check["closed_labels"])
+    return Tested(evidence.test, evidence.groups, closed, evidence.slice_columns, named)
+
+
+def sliced(
+    tested: Tested,
+    answered: Mapping[str, Scores],
+    candidate: str,
+    metric: MetricName,
+    *,
+    confidence: float,
+    too_few: str,
+) -> dict[str, Any]:
+    """The entry: `answered` holds scores per seed and item; the slices of `candidate` are judged."""
+    dimensions = dimensions_of(tested)
     slices = [one.items for dimension in dimensions for one in dimension.slices]
-    confidence, groups = evidence.criteria.confidence, evidence.groups
     tables = {
-        name: compare_slices(scores, slices, confidence=confidence, groups=groups) for name, scores in answered.items()
+        name: compare_slices(scores, slices, confidence=confidence, groups=tested.groups)
+        for name, scores in answered.items()
     }
-    whole = {name: mean_with_interval(one, confidence=confidence, groups=groups) for name, one in answered.items()}
+    whole = {
+        name: mean_with_interval(one, confidence=confidence, groups=tested.groups) for name, one in answered.items()
+    }
     ours = tables[candidate]
-    says = _Says(metric, missing_sentence("too_few", evidence.intake.language))
+    says = _Says(metric, too_few)
     results = zip(ours.results, *(table.results for table in tables.values()), strict=True)
     listed = [
         {
@@ -120,17 +160,16 @@ class _Says:
         return unmeasured(self.metric, self.too_few, n=n) if found is None else found.as_json(self.metric)
 
 
-def dimensions_of(evidence: Evidence) -> list[Dimension]:
+def dimensions_of(tested: Tested) -> list[Dimension]:
     """What cuts the test rows into two slices or more; a column that the user named stays in any case."""
-    test = evidence.test
+    test = tested.examples
     found: list[Dimension] = []
-    if evidence.check["closed_labels"]:
+    if tested.closed:
         found.append(_by_value("label", None, [masked(example.completion) for example in test]))
     found.append(_in_thirds("length", None, [float(len(example.prompt)) for example in test]))
     found.append(_by_value("language", None, [language(example.prompt) for example in test]))
-    named = evidence.lock["data"].get("slice_columns", [])
-    found += [_by_column(column, test) for column in evidence.slice_columns]
-    return [one for one in found if len(one.slices) > 1 or one.name in named]
+    found += [_by_column(column, test) for column in tested.columns]
+    return [one for one in found if len(one.slices) > 1 or one.name in tested.named]
 
 
 def _answered(evidence: Evidence, candidate: MethodName | None, metric: MetricName) -> dict[str, Scores]:
