@@ -46,6 +46,11 @@ class PlanSpec(Knobs):
         16,
         description="width of each low-rank update (lora, hybrid), or 'auto': the smallest that dev shows to suffice",
     )
+    rank_spread: Literal["even", "activations"] = Field(
+        "even",
+        description="give all layers this rank (lora, hybrid), or the same sum to where the inputs vary most "
+        "(arXiv 2410.07170)",
+    )
     alpha: float = Field(32.0, gt=0, description="scale of the update: alpha / rank, or alpha / sqrt(rank) with rslora")
     dropout: float = Field(0.05, ge=0, lt=1, description="dropout on the input of every small part")
     rslora: bool = Field(False, description="scale by alpha / sqrt(rank) (arXiv 2312.03732)")
@@ -81,6 +86,8 @@ class PlanSpec(Knobs):
             raise ValueError(f"dora needs method lora or hybrid, got {self.method}")
         if self.rslora and self.method not in ("lora", "hybrid"):
             raise ValueError(f"rslora needs method lora or hybrid, got {self.method}")
+        if self.rank_spread != "even" and self.method not in ("lora", "hybrid"):
+            raise ValueError(f"rank_spread needs method lora or hybrid, got {self.method}")
         return self
 
 

@@ -28,6 +28,7 @@ from tsugiki.engine.gradients import choose_blocks
 from tsugiki.engine.learner import Step, TrainResult
 from tsugiki.engine.loss import mean_loss
 from tsugiki.engine.plan import Plan, make_plan
+from tsugiki.engine.rank_spread import spread_ranks
 from tsugiki.engine.shrink import losses_by_rank
 from tsugiki.engine.train import train, train_bank
 from tsugiki.errors import DoesNotFit, TrainingError
@@ -129,7 +130,8 @@ def train_and_measure(spec: TrialSpec, study: Path, emit: Emit) -> Values:
 def plan_for(task: Task, wanted: PlanSpec, recipe: Recipe) -> tuple[Plan, PlanSpec]:
     """The plan on this base, and its spec with the blocks that 'auto' stands for; chosen on training rows only."""
     resolved = choose_blocks(task.base, task.train_set, wanted, micro_tokens=recipe.micro_tokens)
-    return make_plan(task.base.model, resolved), resolved
+    plan = make_plan(task.base.model, resolved)
+    return (spread_ranks(task.base, plan, task.train_set) if resolved.rank_spread == "activations" else plan), resolved
 
 
 def meter_for(base: Base) -> Meter:

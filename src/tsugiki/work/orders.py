@@ -20,7 +20,7 @@ from tsugiki.work.spec import CALIBRATION, INSPECTION, Template, TrialSpec, read
 
 DECIDED_BY_STUDY = {"learning_rate", "max_steps", "seed"}  # of the recipe: per method, per size, per trial
 LOW_RANK: tuple[MethodName, ...] = ("lora", "hybrid")
-LOW_RANK_ONLY = ("dora", "rslora", "rank")
+LOW_RANK_ONLY = ("dora", "rslora", "rank", "rank_spread")
 TRAINS_WEIGHTS = ("full", "hybrid")
 
 
