@@ -16,7 +16,8 @@ OTHER = {  # a value for each knob that is not its default
     "methods": "lora,full", "method": "hybrid", "targets": "q_proj, v_proj", "full_layers": "0,1",
     "bottleneck": "parallel", "schedule": "constant", "precision": "float32", "dropout": "0.25",
     "full_learning_rate_ratio": "0.5", "warmup_share": "0.5", "weight_decay": "0.5", "learning_rate": "0.5",
-    "test_share": "0.3", "dev_share": "0.3", "rslora": "", "rank_spread": "activations", "dora": "", "blocks": "last:1", "recompute": "always",
+    "rank_spread": "activations",
+    "test_share": "0.3", "dev_share": "0.3", "rslora": "", "dora": "", "blocks": "last:1", "recompute": "always",
     "quantize": "int8", "budget_money": "500.0",
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Commands around one adapter: train, evaluate. Each parses, calls one function of `work`, renders."""
+"""Commands around one adapter: train, layers, evaluate. Each parses, calls one function of `work`, renders."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tsugiki.cli.data import AsJson, CompletionColumn, GroupColumn, PromptColumn
 from tsugiki.cli.options import From, with_knobs
 from tsugiki.cli.studies import RANK_AUTO, Data, print_json, print_line
 from tsugiki.config import Criteria, Design, MetricName, PlanSpec, Recipe, parse
+from tsugiki.errors import UsageError
 
 
 @with_knobs(plan=From(PlanSpec, "Method", leave_out=("method",), defaults=RANK_AUTO), recipe=From(Recipe, "Training"))
@@ -67,6 +68,58 @@ def train(
         kept = f"rank {rank['kept']} of {rank['of']} kept: dev loss {loss[rank['kept']]:.3f}"
         print_line(f"{kept}, and {loss[rank['of']]:.3f} with all of it")
     print_line(f"{found['trainable_share']:.1%} of the parameters, {found['adapter_bytes'] / 1e6:.1f} MB")
+
+
+@with_knobs(
+    plan=From(PlanSpec, "Low-rank parts", leave_out=("method", "full_layers", "full_blocks", "bottleneck", "width")),
+    recipe=From(Recipe, "Training", leave_out=("learning_rate",), defaults={"max_steps": 100}),
+)
+def layers(
+    data: Data,
+    base: Annotated[str, typer.Option("--base", help="hub id, folder, .gguf file, smollm2-135m or gemma3-270m")],
+    prompt_column: PromptColumn = None,
+    completion_column: CompletionColumn = None,
+    group_column: GroupColumn = None,
+    sheet: Sheet = None,
+    dev_share: Annotated[
+        float, typer.Option(min=0.01, max=0.5, help="share of the rows on which the plans are compared")
+    ] = float(Design.model_fields["dev_share"].default),
+    as_json: AsJson = False,
+    *,
+    plan: PlanSpec,
+    recipe: Recipe,
+) -> None:
+    """Which blocks a hybrid should train in full, and what each megabyte of trained weights buys on dev."""
+    from tsugiki.cli.progress import telling
+    from tsugiki.data.shapes import Columns
+    from tsugiki.work.adapt import Adaptation
+    from tsugiki.work.layers import name_of, plan_layers
+    from tsugiki.work.prepare import DataSpec
+
+    if plan.rank == "auto":
+        raise UsageError("Plans are compared at one rank.", fix="Give a number with --rank.")
+    spec = DataSpec(data, Columns(prompt_column, completion_column, group_column), sheet)
+    with telling() as emit:
+        found = plan_layers(Adaptation(spec, base, plan, recipe, "auto", dev_share), emit)
+    if as_json:
+        print_json(found)
+        return
+    print_line(f"gradient over weight by block of {found['base']}, the highest first:")
+    for block in found["ranked"]:
+        print_line(f"  {block:4}  {found['scores'][str(block)]:.3g}")
+    print_line(
+        f"dev loss after {found['steps']} steps, {found['rows']['dev']} dev rows (* nothing smaller is as good):"
+    )
+    for one in found["tries"]:
+        loss = one["reason"] or f"{one['dev_loss']:.3f}{' *' if one['on_front'] else ''}"
+        print_line(f"  {name_of(one['method'], one['blocks']):26} {one['megabytes']:9,.1f} MB trained  {loss}")
+    chosen = found["tries"][found["proposed"]]
+    if chosen["method"] == "lora":
+        print_line(f"LoRA suffices: nothing is more than {found['tolerance']} better on dev.")
+        return
+    blocks = ",".join(map(str, chosen["blocks"]))
+    how = f"--method hybrid --full-layers {blocks}" if chosen["method"] == "hybrid" else "--method full"
+    print_line(f"LoRA is measurably short; the smallest plan as good as the best: {how}")
 
 
 def evaluate(

@@ -16,7 +16,7 @@ import typer
 
 from tsugiki import __version__
 from tsugiki.cli import registry_ledger, registry_life, registry_people
-from tsugiki.cli.adapters import evaluate, train
+from tsugiki.cli.adapters import evaluate, layers, train
 from tsugiki.cli.data import check
 from tsugiki.cli.export import check_command, export
 from tsugiki.cli.money import money, prices
@@ -57,8 +57,8 @@ def every_command(
 
 
 COMMANDS = (
-    demo, check, estimate, poc, scorecard, slides, lessons, train, evaluate, templates, portfolio, prices, money,
-    export,
+    demo, check, estimate, poc, scorecard, slides, lessons, train, layers, evaluate, templates, portfolio, prices,
+    money, export,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

@@ -28,7 +28,15 @@ from tsugiki.work.choose import LOSS_TOLERANCE, best_try, ranks_to_try, sufficie
 from tsugiki.work.design import search_steps
 from tsugiki.work.fit import manifest, plan_for, prove_untouched, rank_losses, step_events
 from tsugiki.work.orders import held_for, plans_for, with_rank
-from tsugiki.work.prepare import SPLIT_SEED, DataSpec, blaming_length, checked, read_source, usable_findings
+from tsugiki.work.prepare import (
+    SPLIT_SEED,
+    DataSpec,
+    Source,
+    blaming_length,
+    checked,
+    read_source,
+    usable_findings,
+)
 from tsugiki.work.spec import Template
 from tsugiki.work.task import Emit, Task, render_for, template_for, token_lengths, tokens
 
@@ -48,6 +56,33 @@ class Adaptation:
     try_methods: bool = False  # the plan's knobs with the method that a third of the steps shows to be best on dev
 
 
+@dataclass(frozen=True)
+class Opened:
+    """The rows as read, checked and divided, and the task that they make on the base."""
+
+    source: Source
+    findings: Findings
+    task: Task
+    template: Template
+    held_back: tuple[Example, ...]
+
+
+def opened(wanted: Adaptation, emit: Emit) -> Opened:
+    """Read the data and load the base. What cannot be split is refused before a base is loaded."""
+    source = read_source(wanted.data)
+    emit({"event": "reading", "sentence": source.guess.sentence})
+    usable = usable_findings(source)
+    _parts(usable, wanted.dev_share)
+    emit({"event": "phase", "phase": "load"})
+    base = load_base(BaseSpec(wanted.base, precision=wanted.recipe.precision, quantize=wanted.recipe.quantize))
+    template = template_for(base.tokenizer, usable.examples) if wanted.template == "auto" else wanted.template
+    lengths = token_lengths(base.tokenizer, render_for(base, template), usable.examples)
+    findings = checked(source, usable.examples, lengths, wanted.recipe.max_length)
+    with blaming_length(lengths, wanted.recipe.max_length):
+        learned, held_back = _parts(findings, wanted.dev_share)
+    return Opened(source, findings, _task(base, wanted.recipe, template, learned, held_back), template, held_back)
+
+
 def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
     """Train and save to `out`; returns what was trained and how it went."""
     if out.exists():
@@ -58,18 +93,8 @@ def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
             fix="Take --method lora or adapter, or --quantize none.",
         )
     make_folder(out.parent, "--out")
-    source = read_source(wanted.data)
-    emit({"event": "reading", "sentence": source.guess.sentence})
-    usable = usable_findings(source)
-    _parts(usable, wanted.dev_share)  # what cannot be split is refused before a base is loaded
-    emit({"event": "phase", "phase": "load"})
-    base = load_base(BaseSpec(wanted.base, precision=wanted.recipe.precision, quantize=wanted.recipe.quantize))
-    template = template_for(base.tokenizer, usable.examples) if wanted.template == "auto" else wanted.template
-    lengths = token_lengths(base.tokenizer, render_for(base, template), usable.examples)
-    findings = checked(source, usable.examples, lengths, wanted.recipe.max_length)
-    with blaming_length(lengths, wanted.recipe.max_length):
-        learned, held_back = _parts(findings, wanted.dev_share)
-    task = _task(base, wanted.recipe, template, learned, held_back)
+    open_ = opened(wanted, emit)
+    task, base, learned = open_.task, open_.task.base, open_.task.train
     before = live_weights_digest(base)
     largest = LARGEST_IN_ONE_RUN
     chosen, tries = _try_methods(task, wanted, emit) if wanted.try_methods else (wanted.plan, None)
@@ -87,7 +112,9 @@ def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
         plan_spec = plan_spec.model_copy(update={"rank": sufficient_rank(ranks)})
     prove_untouched(base, before)
     shape = answer_shape(base.tokenizer, learned)
-    about = manifest(learned, held_back, wanted.recipe, template, source.table.digest, shape, base.tokenizer)
+    about = manifest(
+        learned, open_.held_back, wanted.recipe, open_.template, open_.source.table.digest, shape, base.tokenizer
+    )
     size = save_adapter(trainable, out, {**about, "training": asdict(found)})
     shutil.rmtree(checkpoint, ignore_errors=True)
     return {
@@ -96,11 +123,19 @@ def train_adapter(wanted: Adaptation, out: Path, emit: Emit) -> dict[str, Any]:
         "plan": {"describe": trainable.plan.describe(), "spec": plan_spec.model_dump(mode="json")},
         "methods": tries,
         "rank": ranks and {"kept": sufficient_rank(ranks), "of": largest, "losses": ranks},
-        "rows": {"train": len(learned), "dev": len(held_back), "excluded": len(findings.excluded)},
-        "excluded": [asdict(exclusion) for exclusion in findings.excluded],
+        "rows": rows_of(open_),
+        "excluded": [asdict(exclusion) for exclusion in open_.findings.excluded],
         "trainable_share": trainable.trainable_share,
         "adapter_bytes": size,
         "training": {name: value for name, value in asdict(found).items() if name != "history"},
+    }
+
+
+def rows_of(found: Opened) -> dict[str, int]:
+    return {
+        "train": len(found.task.train),
+        "dev": len(found.held_back),
+        "excluded": len(found.findings.excluded),
     }
 
 
@@ -112,21 +147,27 @@ def _try_methods(task: Task, wanted: Adaptation, emit: Emit) -> tuple[PlanSpec, 
     tries: list[dict[str, Any]] = []
     for method, plan in plans.items():
         emit({"event": "phase", "phase": f"try {method}"})
-        laid, _ = plan_for(task, with_rank(plan, LARGEST_IN_ONE_RUN), short)
-        trainable = attach(task.base, laid, seed=short.seed)
-        try:
-            found = train(trainable, task.train_set, task.dev_set, short, on_step=step_events(emit))
-            tries.append({"method": method, "dev_loss": found.best_dev_loss, "reason": None})
-        except TrainingError as error:  # it diverges or does not fit, and so has lost
-            tries.append({"method": method, "dev_loss": None, "reason": error.problem})
-        finally:
-            trainable.detach()
+        tries.append({"method": method, **one_try(task, with_rank(plan, LARGEST_IN_ONE_RUN), short, emit)})
     best = best_try(tries)
     if best is None:
         raise TrainingError(f"None of {', '.join(methods)} could be trained: {tries[-1]['reason']}", fix=FIX_TRIES)
     limit = best["dev_loss"] + LOSS_TOLERANCE
     simplest = next(one["method"] for one in tries if one["dev_loss"] is not None and one["dev_loss"] <= limit)
     return plans[simplest], tries
+
+
+def one_try(task: Task, plan: PlanSpec, recipe: Recipe, emit: Emit) -> dict[str, Any]:
+    """Dev loss and size of one training that is thrown away; one that diverges or does not fit says its `reason`."""
+    laid, _ = plan_for(task, plan, recipe)
+    trainable = attach(task.base, laid, seed=recipe.seed)
+    parameters = trainable.trainable_parameters
+    try:
+        found = train(trainable, task.train_set, task.dev_set, recipe, on_step=step_events(emit))
+        return {"dev_loss": found.best_dev_loss, "trainable_parameters": parameters, "reason": None}
+    except TrainingError as error:
+        return {"dev_loss": None, "trainable_parameters": parameters, "reason": error.problem}
+    finally:
+        trainable.detach()
 
 
 def _parts(findings: Findings, dev_share: float) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
