@@ -104,7 +104,7 @@ def _scores(setting: Setting, quality: float, difficulty: Floats, rng: np.random
     chance = rng.standard_normal((setting.seeds, setting.items))
     latent = np.sqrt(DIFFICULTY) * difficulty + np.sqrt(CHANCE) * chance
     shift = luck * rng.standard_normal((setting.seeds, 1))
-    if setting.scores == "right/wrong":
+    if setting.scores != "graded":
         ability = stats.norm.ppf(quality) * np.sqrt(1 + luck**2) + shift
         return (latent < ability).astype(np.float64).tolist()
     return stats.norm.cdf(stats.norm.ppf(quality) * np.sqrt(2 + luck**2) + shift + latent).tolist()

@@ -114,14 +114,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Estimated against measured peak memory.")
     parser.add_argument("--once", help="one run, as JSON, in this process")
     parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--go-on", action="store_true", help="keep the runs that the file holds already")
     arguments = parser.parse_args()
     if arguments.once:
         print(json.dumps(measure(Run(**json.loads(arguments.once)))))
         return
     for task in ("E1", "E6"):
         write_task(task, _task(task), ROWS)
-    found: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = json.loads(arguments.out.read_text())["each"] if arguments.go_on else []
+    done = [Run(**{name: one[name] for name in asdict(RUNS[0])}) for one in found]
     for run in RUNS:
+        if run in done:
+            continue
         command = [sys.executable, "-m", "benchmarks.estimator", "--once", json.dumps(asdict(run))]
         output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
         values = json.loads(output.splitlines()[-1])

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tsugiki.config import Held
-from tsugiki.engine.device import free_memory_bytes, pick_device, pick_dtype
+from tsugiki.engine.device import free_memory_bytes, pick_device, pick_dtype, release_memory
 from tsugiki.engine.locate import display_name, find_base
 from tsugiki.engine.quantize import packed_bytes, quantize_blocks, require
 from tsugiki.engine.quiet import quiet
@@ -100,6 +100,7 @@ def load_base(spec: BaseSpec) -> Base:
     identity = _identity(spec.name, folder, tokenizer, model, weights)
     if spec.quantize != "none":
         quantize_blocks(model, spec.quantize, device)
+        release_memory()  # the unpacked weights
     model.to(device)
     parameters = dict(model.named_parameters())
     return Base(spec, folder, model, tokenizer, identity, dtype, device, parameters)

@@ -5,8 +5,10 @@ Called by `base`. Never moves anything itself.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -77,10 +79,12 @@ def draws_numbers(device: torch.device, run: Callable[[], object]) -> bool:
 
 
 def release_memory() -> None:
-    """Give back to the GPU what nothing holds any more, so that `free_memory_bytes` counts it."""
+    """Give back to the GPU and to the system what nothing holds any more, so that `free_memory_bytes` counts it."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    with suppress(OSError, AttributeError):  # glibc keeps what was freed between two pieces that are in use
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def free_memory_bytes(device: torch.device) -> int:
