@@ -90,7 +90,48 @@ def estimator() -> str:
     return "\n\n".join((said, _table(head, rows), _machines("estimator")))
 
 
-PARTS: dict[str, Callable[[], str]] = {"speed": speed, "candidates": candidates, "estimator": estimator}
+def registry() -> str:
+    ledger, listed, crashes = (_read(name) for name in ("ledger", "registry_list", "registry_crashes"))
+    rows: list[tuple[str, str, str]] = []
+    if ledger is not None:
+        writers, whole = ledger["writers"], ledger["verify"]["whole"]
+        slowest = max(one["median"] for one in ledger["questions_ms"].values())
+        rows += [
+            (
+                f"{writers['writers']} writers, {writers['events']:,} events",
+                f"{writers['lost']} lost, {writers['events_per_second']} a second",
+                "none, 300",
+            ),
+            (f"questions to {whole['events']:,} events", f"slowest median {slowest:.0f} ms", "50 ms"),
+            (
+                "verifying all of them",
+                f"{whole['events_per_second']:,} a second in {whole['peak_mb']:.0f} MB",
+                "50,000, flat",
+            ),
+        ]
+    if listed is not None:
+        floor = listed["libraries"]["best_seconds"]
+        rows.append(
+            (
+                f"`tsugiki registry list`, {listed['versions']:,} versions",
+                f"{listed['list']['best_seconds']:.2f} s, of which the libraries alone {floor:.2f} s",
+                f"{listed['limit_seconds']} s",
+            )
+        )
+    if crashes is not None:
+        struck = f"{crashes['struck']:,} strikes at {len(crashes['verbs'])} verbs"
+        rows.append(("kills, full disks, failing writes", f"{struck}, {crashes['broken']} broken", "1,000, none"))
+    if not rows:
+        return "Not measured yet."
+    return "\n\n".join((_table(("what", "measured", "target"), rows), _machines("ledger", "registry_list")))
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "speed": speed,
+    "candidates": candidates,
+    "estimator": estimator,
+    "registry": registry,
+}
 
 
 def chart() -> str:
@@ -136,9 +177,9 @@ def _machines(*names: str) -> str:
     found = {}
     for name in names:
         if (result := _read(name)) is not None:
-            machine, packages = result["machine"], result["packages"]
-            versions = ", ".join(f"{package} {version}" for package, version in packages.items())
-            found[name] = f"`{name}.json`: {machine['cpu']} × {machine['cores']}, {versions}."
+            machine, packages = result["machine"], result.get("packages", {})
+            versions = "".join(f", {package} {version}" for package, version in packages.items())
+            found[name] = f"`{name}.json`: {machine['cpu']} × {machine['cores']}{versions}."
     return "\n".join(f"- {line}" for line in found.values())
 
 
