@@ -143,7 +143,9 @@ def _result(found: list[dict[str, Any]]) -> dict[str, Any]:
         "median_ratio": statistics.median(ratios),
         "lowest": min(ratios),
         "highest": max(ratios),
-        "lora_over_full": _against_full(found) if len(found) == len(RUNS) else None,
+        "lora_over_full": _against_full(found)
+        if {one["quantize"] for one in found} == {run.quantize for run in RUNS}
+        else None,
         "each": found,
         "packages": package_versions(("torch", "transformers", "bitsandbytes")),
         "machine": machine(),
