@@ -80,7 +80,8 @@ def estimator() -> str:
         return "Not measured yet."
     said = (
         f"{found['runs']} of {found['planned']} runs; estimate / measured peak: median {found['median_ratio']:.2f}, "
-        f"from {found['lowest']:.2f} to {found['highest']:.2f}; within 15 %: {found['within_15_percent']:.0%}."
+        f"from {found['lowest']:.2f} to {found['highest']:.2f}; within 15 %: {found['within_15_percent']:.0%}; "
+        f"of the runs with an unpacked base {_within([one for one in found['each'] if one['quantize'] == 'none'])}."
     )
     if found["lora_over_full"] is None:
         return "\n\n".join((said, _machines("estimator")))
@@ -88,6 +89,11 @@ def estimator() -> str:
     names = {"none": "float32", "int8": "int8", "nf4": "nf4"}
     rows = [(names[bits], f"{ratio:.2f}") for bits, ratio in found["lora_over_full"].items()]
     return "\n\n".join((said, _table(head, rows), _machines("estimator")))
+
+
+def _within(runs: list[Result]) -> str:
+    near = sum(abs(one["ratio"] - 1) <= 0.15 for one in runs)
+    return f"{near} of {len(runs)}"
 
 
 def registry() -> str:

@@ -10,15 +10,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from peft import PeftModel
 from peft.tuners.lora import eva
-from transformers import AutoModelForCausalLM
 
+from tests.engine.test_parity_peft import logits_in_peft
 from tsugiki.config import PlanSpec, Recipe
 from tsugiki.engine import rank_spread
 from tsugiki.engine.adapter_files import save_adapter
 from tsugiki.engine.attach import attach
-from tsugiki.engine.base import Base
+from tsugiki.engine.base import Base, BaseSpec, load_base
 from tsugiki.engine.batches import Encoded, encode
 from tsugiki.engine.loss import mean_loss
 from tsugiki.engine.plan import make_plan
@@ -122,11 +121,14 @@ def test_a_spread_plan_trains_and_is_read_by_peft(
         ours = trainable.model(input_ids=ids).logits
     save_adapter(trainable, tmp_path / "adapter", {})
     trainable.detach()
-    twin = PeftModel.from_pretrained(
-        AutoModelForCausalLM.from_pretrained(tiny_bases.folder, dtype=torch.float32), tmp_path / "adapter"
-    )
-    with torch.no_grad():
-        torch.testing.assert_close(twin(input_ids=ids).logits, ours, rtol=0, atol=1e-5)
+    torch.testing.assert_close(logits_in_peft(tiny_bases, tmp_path / "adapter", ids), ours, rtol=0, atol=1e-5)
+
+
+def test_the_head_keeps_its_rank(tiny_llama_untied: Path) -> None:
+    base = load_base(BaseSpec(str(tiny_llama_untied), precision="float32", device="cpu"))
+    even = make_plan(base.model, PlanSpec(rank=4, targets=("all-linear", "lm_head")))
+    plan = spread_ranks(base, even, encode(base.tokenizer, PAIRS, max_length=64))
+    assert plan.low_rank["lm_head"] == even.low_rank["lm_head"] and plan != even
 
 
 def test_the_base_is_as_it_was_and_rank_one_has_nothing_to_give(tiny_bases: Base, examples: Encoded) -> None:

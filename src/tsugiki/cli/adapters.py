@@ -12,13 +12,14 @@ from tsugiki.cli.data import AsJson, CompletionColumn, GroupColumn, PromptColumn
 from tsugiki.cli.options import From, with_knobs
 from tsugiki.cli.studies import RANK_AUTO, Data, print_json, print_line
 from tsugiki.config import Criteria, Design, MetricName, PlanSpec, Recipe, parse
-from tsugiki.errors import UsageError
+
+NamedBase = Annotated[str, typer.Option("--base", help="hub id, folder, .gguf file, smollm2-135m or gemma3-270m")]
 
 
 @with_knobs(plan=From(PlanSpec, "Method", leave_out=("method",), defaults=RANK_AUTO), recipe=From(Recipe, "Training"))
 def train(
     data: Data,
-    base: Annotated[str, typer.Option("--base", help="hub id, folder, .gguf file, smollm2-135m or gemma3-270m")],
+    base: NamedBase,
     out: Annotated[Path, typer.Option(help="folder of the adapter; must not exist")],
     method: Annotated[
         Literal["lora", "adapter", "hybrid", "full", "auto"],
@@ -76,7 +77,7 @@ def train(
 )
 def layers(
     data: Data,
-    base: Annotated[str, typer.Option("--base", help="hub id, folder, .gguf file, smollm2-135m or gemma3-270m")],
+    base: NamedBase,
     prompt_column: PromptColumn = None,
     completion_column: CompletionColumn = None,
     group_column: GroupColumn = None,
@@ -96,8 +97,6 @@ def layers(
     from tsugiki.work.layers import name_of, plan_layers
     from tsugiki.work.prepare import DataSpec
 
-    if plan.rank == "auto":
-        raise UsageError("Plans are compared at one rank.", fix="Give a number with --rank.")
     spec = DataSpec(data, Columns(prompt_column, completion_column, group_column), sheet)
     with telling() as emit:
         found = plan_layers(Adaptation(spec, base, plan, recipe, "auto", dev_share), emit)

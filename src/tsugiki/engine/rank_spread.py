@@ -20,6 +20,7 @@ from tsugiki.engine.loss import token_loss
 from tsugiki.engine.packing import packs
 from tsugiki.engine.plan import Plan
 from tsugiki.engine.shared_input import same_inputs
+from tsugiki.engine.structure import structure_of
 
 PASS_TOKENS = 8192  # read at once, so that many examples have a say
 SAMPLED_TOKENS = 512  # of these, evenly spaced; the Gram matrix has as many rows
@@ -29,17 +30,20 @@ MOST = 2  # times the even rank that one layer may get (rho of the paper)
 def spread_ranks(base: Base, plan: Plan, examples: Encoded) -> Plan:
     """`plan` with the same sum of ranks, each from 1 to twice the largest that it has now; scales stay.
 
-    A layer with fewer inputs or outputs than that takes no more than it has. Nothing may be attached to `base`; it is
-    unchanged afterwards.
+    A layer takes no more than it has inputs, outputs or sampled tokens. One outside the blocks (the head) keeps its
+    rank. Nothing may be attached to `base`; it is unchanged afterwards.
     """
-    even = max((part.rank for part in plan.low_rank.values()), default=0)
-    if even < 2 or len(plan.low_rank) < 2:
+    linears = structure_of(base.model).linears
+    laid = {name: part for name, part in plan.low_rank.items() if name in linears}
+    even = max((part.rank for part in laid.values()), default=0)
+    if even < 2 or len(laid) < 2:
         return plan
-    shares = explained_shares(base, tuple(plan.low_rank), examples, most=MOST * even)
-    limits = {name: min(base.model.get_submodule(name).weight.shape) for name in plan.low_rank}
-    total = sum(part.rank for part in plan.low_rank.values())
-    ranks = share_out({name: shares[name][: limits[name]] for name in plan.low_rank}, total)
-    return replace(plan, low_rank={name: replace(part, rank=ranks[name]) for name, part in plan.low_rank.items()})
+    shares = explained_shares(base, tuple(laid), examples, most=MOST * even)
+    layers = {name: base.model.get_submodule(name) for name in laid}
+    most = {name: min(layer.in_features, layer.out_features) for name, layer in layers.items()}
+    ranks = share_out({name: shares[name][: most[name]] for name in laid}, sum(part.rank for part in laid.values()))
+    spread = {name: replace(part, rank=ranks[name]) for name, part in laid.items()}
+    return replace(plan, low_rank={name: spread.get(name, part) for name, part in plan.low_rank.items()})
 
 
 def share_out(shares: Mapping[str, Sequence[float]], total: int, *, least: int = 1) -> dict[str, int]:

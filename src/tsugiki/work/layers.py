@@ -25,6 +25,8 @@ def plan_layers(wanted: Adaptation, emit: Emit) -> dict[str, Any]:
 
     Raises TrainingError when no candidate can be trained.
     """
+    if wanted.plan.rank == "auto":
+        raise UsageError("Plans are compared at one rank.", fix="Give a number with --rank.")
     if wanted.recipe.quantize != "none":
         raise UsageError(
             f"Weights of a base in {wanted.recipe.quantize} cannot be trained in full.", fix="Leave --quantize out."
