@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -39,3 +43,25 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
     for name in ("tpu", "meta"):
         with pytest.raises(BaseModelError, match=f"'{name}' is not a device tsugiki runs on"):
             pick_device(name)
+
+
+HOLES = """
+import torch
+from tsugiki.engine.device import release_memory
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+pieces = [torch.ones(16_000) for _ in range(3_000)]  # 64 kB each, which glibc cuts from its heap
+last = pieces[-1]
+pieces.clear()
+before = resident()
+release_memory()
+print((before - resident()) // 10**6)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps its memory in another way")
+def test_what_is_freed_below_a_piece_in_use_goes_back_to_the_system():
+    ran = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) > 100
