@@ -29,6 +29,10 @@ class Clock(TrainerCallback):
         self.ended = time.perf_counter()
 
 
+def small_parts(job: Job) -> LoraConfig:
+    return LoraConfig(r=job.rank, lora_alpha=job.alpha, lora_dropout=job.dropout, target_modules="all-linear")
+
+
 def run(job: Job) -> Outcome:
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[job.precision]
     clock = Clock()
@@ -52,9 +56,7 @@ def run(job: Job) -> Outcome:
                 seed=job.seed,
             ),
             train_dataset=Dataset.from_list([{"prompt": prompt, "completion": text} for prompt, text in job.train]),
-            peft_config=LoraConfig(
-                r=job.rank, lora_alpha=job.alpha, lora_dropout=job.dropout, target_modules="all-linear"
-            ),
+            peft_config=small_parts(job) if job.rank else None,  # rank 0: all weights
             callbacks=[clock],
         )
         trainer.train()
