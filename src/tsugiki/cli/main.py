@@ -76,7 +76,6 @@ app.add_typer(registry)
 
 def run() -> NoReturn:
     """Entry point of the installed command."""
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # none is used, and looking for them takes time
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal in Shift_JIS has no sign for ⏎: escape it, go on
             stream.reconfigure(errors="backslashreplace")
