@@ -10,6 +10,7 @@ from tsugiki.engine.attach import attach
 from tsugiki.engine.base import Base
 from tsugiki.engine.footprint import Footprint, Workload, estimate_footprint, refuse_what_does_not_fit
 from tsugiki.engine.plan import make_plan
+from tsugiki.engine.structure import structure_of
 from tsugiki.errors import DoesNotFit
 
 TEXTS = Workload(longest_example=64, longest_prompt=48, max_new_tokens=16)
@@ -57,6 +58,23 @@ def test_activations_grow_with_the_tokens_of_a_micro_batch_up_to_the_batch(tiny_
     assert part(large, "train", "activations") == pytest.approx(2 * part(small, "train", "activations"), rel=1e-6)
     capped = estimate(tiny_base, PlanSpec(), micro_tokens=100_000, batch_size=8)
     assert part(capped, "train", "activations") == pytest.approx(4 * part(small, "train", "activations"), rel=1e-6)
+
+
+def test_a_base_in_few_bits_leaves_gaps_between_activations_on_a_cpu_alone(tiny_base: Base) -> None:
+    packed = Recipe(quantize="int8", micro_tokens=8, batch_size=1)
+    short = Workload(longest_example=8, longest_prompt=4, max_new_tokens=4)
+
+    def found(recipe: Recipe, *, on_gpu: bool = False) -> dict[str, int]:
+        config = tiny_base.model.config
+        footprint = estimate_footprint(config, PlanSpec(), recipe, short, dtype=torch.float32, on_gpu=on_gpu)
+        return dict(footprint.phases[-5].parts)  # train, behind the loading that only a CPU has
+
+    blocks = [linear for block in structure_of(tiny_base.model).blocks for linear in block.linears]
+    weights = [tiny_base.model.get_submodule(name).weight for name in blocks]
+    assert found(packed)["gaps"] == sum(4 * (weight.numel() - 8 * len(weight)) for weight in weights)
+    assert "gaps" not in found(packed, on_gpu=True)
+    assert "gaps" not in found(packed.model_copy(update={"quantize": "none"}))
+    assert "gaps" not in found(packed.model_copy(update={"recompute": "always"}))
 
 
 def test_the_order_of_the_methods_is_the_one_the_product_claims(tiny_base: Base) -> None:

@@ -103,9 +103,8 @@ def test_less_is_kept_than_otherwise(tiny_base: Base) -> None:
 
 def test_auto_recomputes_only_what_would_not_fit(tiny_base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = make_plan(tiny_base.model, PlanSpec(rank=3))
-    config = tiny_base.model.config
-    needed = training_bytes(config, plan, tokens=4096, dtype=tiny_base.dtype)
-    assert training_bytes(config, plan, tokens=4096, dtype=tiny_base.dtype, recompute=True) < needed
+    needed = training_bytes(tiny_base, plan, tokens=4096)
+    assert training_bytes(tiny_base, plan, tokens=4096, recompute=True) < needed
     for free, expected in ((needed, False), (needed - 1, True)):
         monkeypatch.setattr(module, "free_memory_bytes", lambda device, free=free: free)
         assert recomputes(tiny_base, plan, "auto", tokens=4096) is expected

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tsugiki.config import Held, PlanSpec, Recipe
+from tsugiki.engine.base import Base
 from tsugiki.engine.loss import CHUNK_ELEMENTS
 from tsugiki.engine.plan import AUTO, Plan, make_plan
 from tsugiki.engine.quantize import packed_bytes
@@ -24,8 +25,11 @@ from tsugiki.errors import DoesNotFit
 FLOAT32 = 4
 # Python with torch and transformers imported, resident: the same for every phase. On a GPU it is the driver's context.
 RUNTIME_BYTES = 450_000_000
+NF4_RUNTIME_BYTES = 120_000_000  # bitsandbytes imported
 # What the allocator holds beyond what is asked for. With it SmolLM2-135M came out 7 to 13 % above its measured peak.
 SLACK = 1.15
+# glibc gives each larger piece a mapping of its own, which goes back to the system as a whole (mallopt(3)).
+LARGEST_IN_HEAP = 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,12 @@ def estimate_footprint(
     tokens = tokens_of_a_pass(workload.longest_example, recipe)
     recompute = recipe.recompute == "always"
     packs_here = recipe.quantize != "none" and not on_gpu
+    gaps = {"gaps": sizes.gaps(tokens)} if packs_here and not recompute else {}
     phases = (
         *([Phase("load", {"runtime": RUNTIME_BYTES, "weights": sizes.base * sizes.item})] if packs_here else []),
-        Phase("train", sizes.held() | sizes.learning() | sizes.forward_and_backward(tokens, recompute=recompute)),
+        Phase(
+            "train", sizes.held() | sizes.learning() | sizes.forward_and_backward(tokens, recompute=recompute) | gaps
+        ),
         Phase(
             "evaluate",
             sizes.held()
@@ -107,11 +114,13 @@ def tokens_of_a_pass(longest: int, recipe: Recipe) -> int:
     return max(longest, min(recipe.micro_tokens, recipe.batch_size * longest))
 
 
-def training_bytes(config: Any, plan: Plan, *, tokens: int, dtype: torch.dtype, recompute: bool = False) -> int:
+def training_bytes(base: Base, plan: Plan, *, tokens: int, recompute: bool = False) -> int:
     """What training `plan` in passes of `tokens` tokens takes once base, parts and masters are in memory."""
-    sizes = _Sizes(shapes_of(config, dtype), plan, dtype, "none")
+    held = base.spec.quantize
+    sizes = _Sizes(shapes_of(base.model.config, base.dtype), plan, base.dtype, held)
     moments_and_gradients = 3 * sizes.trained * FLOAT32
-    return moments_and_gradients + sum(sizes.forward_and_backward(tokens, recompute=recompute).values())
+    gaps = sizes.gaps(tokens) if base.device.type == "cpu" and not recompute else 0
+    return moments_and_gradients + sum(sizes.forward_and_backward(tokens, recompute=recompute).values()) + gaps
 
 
 def refuse_what_does_not_fit(footprint: Footprint, free_bytes: int) -> None:
@@ -161,7 +170,7 @@ class _Sizes:
     def held(self) -> dict[str, int]:
         """In every phase: the frozen base stays, also where a part of it is trained as a copy."""
         return {
-            "runtime": RUNTIME_BYTES,
+            "runtime": RUNTIME_BYTES + (NF4_RUNTIME_BYTES if self.quantize == "nf4" else 0),
             "weights": self._weights(),
             "trained parts": self.full * self.item + self.small * FLOAT32,
         }
@@ -193,6 +202,16 @@ class _Sizes:
         entering = len(saved) * int(self.config.hidden_size) * self.item
         activations = tokens * (max(saved) + entering if recompute else sum(saved))
         return {"activations": int(activations * SLACK), "logits": self._logits(tokens)}
+
+    def gaps(self, tokens: int) -> int:
+        """What is lost between activations on a CPU: a weight is unpacked into the heap and freed again, its layer's
+        output takes a part of that place and stays, and the next weight does not fit into the rest (docs/log.md).
+        """
+        if self.quantize == "none":
+            return 0
+        weights = [self._linear(name).weight for block in self.blocks for name in block.linears]
+        sizes = [(weight.numel() * self.item, tokens * len(weight) * self.item) for weight in weights]
+        return sum(max(0, unpacked - output) for unpacked, output in sizes if unpacked <= LARGEST_IN_HEAP)
 
     def forward(self, tokens: int) -> dict[str, int]:
         """Without gradients only one block's intermediate values live at a time."""

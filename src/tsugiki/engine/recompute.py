@@ -26,7 +26,7 @@ def recomputes(base: Base, plan: Plan, choice: Literal["auto", "never", "always"
     """Whether to recompute in passes of `tokens` tokens; 'auto' compares the estimate with what is free now."""
     if choice != "auto":
         return choice == "always"
-    return training_bytes(base.model.config, plan, tokens=tokens, dtype=base.dtype) > free_memory_bytes(base.device)
+    return training_bytes(base, plan, tokens=tokens) > free_memory_bytes(base.device)
 
 
 @contextmanager

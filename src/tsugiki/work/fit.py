@@ -170,8 +170,7 @@ def _can_share(task: Task, plan: Plan, spec: TrialSpec) -> bool:
     longest = max(map(task.train_set.length, range(len(task.train_set))))
     micro_tokens = tokens_per_pass(spec.recipe.micro_tokens, base.device)
     tokens = count * tokens_of_a_pass(longest, spec.recipe.model_copy(update={"micro_tokens": micro_tokens}))
-    needed = training_bytes(base.model.config, plan, tokens=tokens, dtype=base.dtype)
-    return needed <= free_memory_bytes(base.device)
+    return training_bytes(base, plan, tokens=tokens) <= free_memory_bytes(base.device)
 
 
 def _tries_together(task: Task, plan: Plan, spec: TrialSpec, study: Path, emit: Emit) -> list[Values]:
