@@ -132,11 +132,67 @@ def registry() -> str:
     return "\n\n".join((_table(("what", "measured", "target"), rows), _machines("ledger", "registry_list")))
 
 
+def same_order() -> str:
+    found = _read("same_order")
+    if found is None:
+        return "Not measured yet."
+    rows = [(str(one["seed"]), f"{one['ours']:.3f}", f"{one['plain']:.3f}") for one in found["each"]]
+    said = f"Widest gap: {found['widest_gap']:.3f} nats ({found['setting']})."
+    return "\n\n".join((_table(("seed", "ours", "plain peft"), rows), said, _machines("same_order")))
+
+
+def regret() -> str:
+    found = _read("regret")
+    if found is None:
+        return "Not measured yet."
+    settings, grid = found["settings"], 0
+    head = ("task", "chosen", "exact match", "best cell of the grid", "exact match", "points behind",
+            "share of the grid's rows")  # fmt: skip
+    rows = []
+    for when, tasks in (("", found["tasks"]), (" after the others", found["after_others"])):
+        for task, one in tasks.items():
+            choice, best, grid = one["chosen"], one["best"], len(one["cells"])
+            rows.append(
+                (
+                    f"{task}{when}", _settings(choice), f"{choice['score']:.1%}", _settings(best),
+                    f"{best['score']:.1%}", f"{100 * one['regret']:.1f}", f"{one['share']:.0%}",
+                )
+            )  # fmt: skip
+    said = f"{settings['rows']} rows, {settings['steps']} steps of {settings['batch_size']} rows, {grid} cells."
+    return "\n\n".join((_table(head, rows), said, _machines("regret")))
+
+
+def _settings(cell: Result) -> str:
+    rank = f" of rank {cell['rank']}" if cell["method"] == "lora" else ""
+    return f"{cell['method']}{rank} at {cell['learning_rate']:.1e}"
+
+
+def poc_cost() -> str:
+    found = _read("poc_cost")
+    if found is None:
+        return "Not measured yet."
+    poc, settings = found["poc"], found["settings"]
+    names = {"planned": "planned within the minutes of five trainings", "uncut": "whole design, nothing cut",
+             "used": "used in the end"}  # fmt: skip
+    rows = [
+        (f"{names[what]}; TRL {how}", f"{ratio:.2f}")
+        for how, ratios in found["poc_over_trainings"].items()
+        for what, ratio in ratios.items()
+    ]
+    cuts = ", ".join(f"{cut['what'].replace('_', ' ')} from {cut['before']} to {cut['after']}" for cut in poc["cuts"])
+    said = f"{settings['rows']} rows of {settings['task']}, {settings['steps']} steps. Cut: {cuts or 'nothing'}."
+    head = ("study", f"minutes / those of {settings['trainings']} full fine-tunings with TRL")
+    return "\n\n".join((_table(head, rows), said, _machines("poc_cost")))
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "speed": speed,
     "candidates": candidates,
     "estimator": estimator,
     "registry": registry,
+    "same-order": same_order,
+    "regret": regret,
+    "poc-cost": poc_cost,
 }
 
 
