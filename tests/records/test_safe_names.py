@@ -19,6 +19,7 @@ BAD = {
     "step up": ("..", "is a step"),
     "here": (".", "is a step"),
     "hidden": (".ssh", "starts with a dot"),
+    "an option": ("-rf", "starts with '-'"),
     "two levels": ("a/b", "holds '/'"),
     "fragment": ("a#b", "holds '#'"),
     "query": ("a?b", "holds '?'"),

@@ -20,7 +20,7 @@ PUNCTUATION = "-_."
 DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$)(\..*)?", re.IGNORECASE)
 # Letters and marks that are drawn as nothing, so that two different names would look the same.
 INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
-NAME_RULE = "Use letters of any script, digits, '-', '_' and '.', at most 100 characters, not starting with a dot."
+NAME_RULE = "Use letters of any script, digits, '-', '_' and '.', at most 100 characters, no dot or '-' in front."
 PATH_RULE = "Use a relative path such as 'evidence/scorecard.json'."
 
 
@@ -70,6 +70,7 @@ def _fault(name: str) -> str:
         "a name in it is empty": not name,
         f"{name!r} is a step, not a name": name in (".", ".."),
         "it starts with a dot": name.startswith("."),
+        "it starts with '-', as options of commands do": name.startswith("-"),
         "it ends with a dot": name.endswith("."),
         f"it has more than {LONGEST_NAME} characters or {LONGEST_BYTES} bytes": (
             len(name) > LONGEST_NAME or len(name.encode("utf-8", "surrogatepass")) > LONGEST_BYTES
