@@ -19,6 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from benchmarks.speed import Setting, make_job, run_side
 from benchmarks.tasks import write_task
 from tsugiki.config import Design, Recipe
@@ -31,6 +33,13 @@ RESULT = ROOT / "benchmarks" / "results" / "poc_cost.json"
 FOLDER = ROOT / ".data" / "poc-cost"
 TRAININGS = 5
 UNDECIDABLE = 3  # the status of the command for it, which is an answer
+INTAKE = {
+    "purpose": "Name the component library of an electronic part from its description.",
+    "owner": "parts data team",
+    "reviewer": "engineering lead",
+    "language": "en",
+    "criteria": {"success": 0.65, "withdraw": 0.3},
+}
 
 
 def seconds_of_a_step(task: str, rows: int, steps: int) -> dict[str, float]:
@@ -47,8 +56,10 @@ def seconds_of_a_step(task: str, rows: int, steps: int) -> dict[str, float]:
 def run_poc(data: Path, out: Path, budget_minutes: float, *, to_the_end: bool) -> dict[str, Any]:
     """A study from its start: what it plans and cuts, and with `to_the_end` what it took and decided."""
     shutil.rmtree(out, ignore_errors=True)
+    intake = out.with_suffix(".yaml")
+    intake.write_text(yaml.safe_dump(INTAKE), encoding="utf-8")
     command = [sys.executable, "-m", "tsugiki", "poc", data, "--base", "smollm2-135m", "--out", out]
-    options = ["--precision", "float32", "--budget", f"{budget_minutes:.2f}"]
+    options = ["--intake", intake, "--precision", "float32", "--budget", f"{budget_minutes:.2f}"]
     log = out.with_suffix(".log")
     with log.open("w", encoding="utf-8") as said:
         study = subprocess.Popen([*command, *options], cwd=ROOT, stdout=said, stderr=said)
