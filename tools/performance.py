@@ -146,7 +146,7 @@ def regret() -> str:
     if found is None:
         return "Not measured yet."
     settings, grid = found["settings"], 0
-    head = ("task", "chosen", "exact match", "best cell of the grid", "exact match", "points behind",
+    head = ("task", "chosen", "exact match", "best cell of the grid", "exact match", "points behind (95 % interval)",
             "share of the grid's rows")  # fmt: skip
     rows = []
     for when, tasks in (("", found["tasks"]), (" after the others", found["after_others"])):
@@ -155,7 +155,7 @@ def regret() -> str:
             rows.append(
                 (
                     f"{task}{when}", _settings(choice), f"{choice['score']:.1%}", _settings(best),
-                    f"{best['score']:.1%}", f"{100 * one['regret']:.1f}", f"{one['share']:.0%}",
+                    f"{best['score']:.1%}", _points(one), f"{one['share']:.0%}",
                 )
             )  # fmt: skip
     said = f"{settings['rows']} rows, {settings['steps']} steps of {settings['batch_size']} rows, {grid} cells."
@@ -165,6 +165,11 @@ def regret() -> str:
 def _settings(cell: Result) -> str:
     rank = f" of rank {cell['rank']}" if cell["method"] == "lora" else ""
     return f"{cell['method']}{rank} at {cell['learning_rate']:.1e}"
+
+
+def _points(one: Result) -> str:
+    behind, interval = 100 * one["regret"], one["regret_interval"]
+    return f"{behind:.1f}" if interval is None else f"{behind:.1f} ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
 
 
 def poc_cost() -> str:
