@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -80,14 +80,16 @@ def test_importing_the_face_imports_nothing_heavy(code: str) -> None:
 
 
 def test_help_answers_at_once() -> None:
+    """In processor time, which another process on the machine does not change."""
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = os.times()
         result = run(sys.executable, "-m", "tsugiki", "--help")
-        seconds.append(time.perf_counter() - start)
+        after = os.times()
+        seconds.append(sum(after[2:4]) - sum(before[2:4]))  # of children, user and system
         assert result.returncode == 0, result.stderr
     assert "poc" in result.stdout
-    assert min(seconds) < 1.5, seconds  # half a second is the aim; a loaded machine gets three times that
+    assert min(seconds) < 1.5, seconds  # half a second is the aim; a slow machine gets three times that
 
 
 @pytest.mark.parametrize("kind", KNOBS, ids=lambda kind: kind.__name__)
