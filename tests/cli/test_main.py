@@ -129,3 +129,26 @@ def test_a_closed_pipe_is_no_error():
         os.close(write)
         _, said = started.communicate()
     assert b"Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "extra"),
+    [
+        ("sqlalchemy", ["registry", "list", "--registry", "nowhere"], "registry"),
+        ("cryptography", ["registry", "init", "--admin", "花子", "--registry", "new"], "registry"),
+        ("numpy", ["check", "rows.csv"], "study"),
+        ("torch", ["estimate", "rows.csv", "--base", "base"], "engine"),
+    ],
+)
+def test_a_missing_library_is_named_with_what_to_install(
+    missing: str, arguments: list[str], extra: str, tmp_path: Path
+):
+    (tmp_path / "rows.csv").write_text("prompt,completion\n" + "".join(f"a{n},b\n" for n in range(60)))
+    script = f"import sys; sys.modules[{missing!r}] = None; from tsugiki.cli.main import run; run()"
+    ran = subprocess.run(
+        [sys.executable, "-c", script, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 1
+    assert ran.stderr == (
+        f"tsugiki: This command needs {missing}, which is not installed. Run: pip install 'tsugiki[{extra}]'\n"
+    )

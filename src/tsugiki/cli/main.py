@@ -11,7 +11,7 @@ import io
 import os
 import sys
 from gc import freeze
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -33,6 +33,11 @@ from tsugiki.cli.templates import templates
 from tsugiki.errors import TsugikiError
 
 INTERRUPTED, TYPER_INTERRUPTED = 1, 130
+EXTRAS = {  # what to install for a module that is missing
+    "registry": ("sqlalchemy", "alembic", "fsspec", "cryptography", "argon2"),
+    "study": ("polars", "fastexcel", "numpy", "scipy", "rapidfuzz", "sacrebleu", "jinja2", "altair", "vl_convert"),
+    "engine": ("torch", "transformers", "safetensors", "gguf"),
+}
 
 app = typer.Typer(
     name="tsugiki",
@@ -91,7 +96,7 @@ def run() -> NoReturn:
 def status_of(arguments: list[str]) -> int:
     """Run one command line and say its exit status."""
     try:
-        status = app(arguments or ["--help"], prog_name="tsugiki", standalone_mode=False)
+        status = _with_libraries(arguments or ["--help"])
         return INTERRUPTED if status == TYPER_INTERRUPTED else int(status or 0)
     except TsugikiError as error:
         complain(str(error))
@@ -111,6 +116,19 @@ def status_of(arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _with_libraries(arguments: list[str]) -> Any:
+    """Run the command; raise TsugikiError with what to install where a module of an extra is missing."""
+    try:
+        return app(arguments, prog_name="tsugiki", standalone_mode=False)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        for extra, modules in EXTRAS.items():
+            if missing in modules:
+                needed = f"This command needs {missing}, which is not installed."
+                raise TsugikiError(needed, fix=f"Run: pip install 'tsugiki[{extra}]'") from None
+        raise
 
 
 def complain(sentence: str) -> None:
