@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,12 @@ def test_a_missing_library_is_named_with_what_to_install(
     assert ran.stderr == (
         f"tsugiki: This command needs {missing}, which is not installed. Run: pip install 'tsugiki[{extra}]'\n"
     )
+
+
+@pytest.mark.parametrize("extra", main.EXTRAS)
+def test_the_modules_of_an_extra_are_those_that_it_installs(extra: str):
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = project["optional-dependencies"][extra]
+    assert len(wanted) == len(main.EXTRAS[extra])
+    for requirement, module in zip(wanted, main.EXTRAS[extra], strict=True):
+        assert requirement.startswith(module.replace("_", "-"))

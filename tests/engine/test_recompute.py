@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -110,6 +111,14 @@ def test_auto_recomputes_only_what_would_not_fit(tiny_base: Base, monkeypatch: p
         assert recomputes(tiny_base, plan, "auto", tokens=4096) is expected
         assert recomputes(tiny_base, plan, "never", tokens=4096) is False
         assert recomputes(tiny_base, plan, "always", tokens=4096) is True
+
+
+def test_a_base_in_few_bits_needs_the_gaps_as_well(tiny_base: Base) -> None:
+    plan = make_plan(tiny_base.model, PlanSpec(rank=3))
+    packed = replace(tiny_base, spec=replace(tiny_base.spec, quantize="int8"))
+    assert training_bytes(packed, plan, tokens=8) > training_bytes(tiny_base, plan, tokens=8)
+    alike = [training_bytes(base, plan, tokens=8, recompute=True) for base in (packed, tiny_base)]
+    assert alike[0] == alike[1]
 
 
 def test_a_bank_refuses_it(tiny_base: Base) -> None:

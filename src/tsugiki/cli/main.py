@@ -85,7 +85,7 @@ def run() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal in Shift_JIS has no sign for ⏎: escape it, go on
             stream.reconfigure(errors="backslashreplace")
-    freeze()  # modules live until the end: looking through them for garbage is a quarter of a short command's time
+    freeze()  # modules live until the end: nobody need look through them for garbage
     try:
         status = status_of(sys.argv[1:])
     finally:
