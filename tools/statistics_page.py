@@ -44,6 +44,7 @@ WORDS: dict[Language, dict[str, Any]] = {
         "shapes": {},
         "shuffled": ("shuffled answers", "studies", *VERDICTS),
         "settings": {},
+        "really": "E1, E5 and J1, really trained, every other gate open",
         "rates": ("claim, always false here", "where", "rate", "95 % interval"),
         "claimed": "a difference to full is claimed (identical methods)",
         "inferior": "called worse by more than the margin (identical methods)",
@@ -73,6 +74,7 @@ WORDS: dict[Language, dict[str, Any]] = {
         "shuffled": ("回答を混ぜたデータ", "件数"),
         "settings": {"six answers": "6 種類の回答", "two answers": "2 種類の回答",
                      "six answers, every other gate open": "6 種類の回答、比較対象以外の条件をすべて外したもの"},
+        "really": "E1、E5、J1（実際に学習）、比較対象以外の条件をすべて外したもの",
         "rates": ("主張（ここではすべて誤り）", "対象", "割合", "95 % 区間"),
         "claimed": "フルとの差があるとした（同じ実力の方式）",
         "inferior": "許容差を超えて劣るとした（同じ実力の方式）",
@@ -151,6 +153,9 @@ def false_verdicts(language: Language) -> str:
         )
         for name, row in found["shuffled"].items()
     ]
+    if (real := _read("shuffled")) is not None:
+        given = [study["verdict"] for study in real["studies"]]
+        shuffled.append((words["really"], str(len(given)), *(str(given.count(one)) for one in VERDICTS)))
     rates = []
     for key, (part, name, of) in CLAIMS.items():
         whole, levels = found[part], [row[name] for row in found["levels"]]

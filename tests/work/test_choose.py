@@ -7,11 +7,14 @@ from hypothesis import strategies as st
 
 from tsugiki.config import LEARNING_RATES, METHODS
 from tsugiki.work.choose import (
+    LOSS_TOLERANCE,
+    SIMPLEST_FIRST,
     best_try,
     chosen_rank,
     chosen_rate,
     learning_rates,
     ranks_to_try,
+    simplest_method,
     sufficient_rank,
 )
 
@@ -67,3 +70,14 @@ def test_the_final_trials_get_twice_what_suffices():
     assert chosen(r32=0.3, r16=0.3, r8=0.3, r4=0.3, r2=0.3, r1=0.3) == 4
     assert chosen_rank(None, 16) == chosen_rank({"status": "failed"}, 16) == 16
     assert chosen_rank({"status": "done", "rank_losses": None}, 8) == 8
+
+
+def test_the_simplest_method_within_tolerance_of_the_best_is_taken():
+    def chosen(*losses: float | None) -> str | None:
+        tries = [{"method": name, "dev_loss": loss} for name, loss in zip(SIMPLEST_FIRST, losses, strict=True)]
+        return simplest_method(tries)
+
+    assert chosen(0.5, 0.5 - LOSS_TOLERANCE / 2, 0.6) == "lora"
+    assert chosen(0.5, 0.5 - 2 * LOSS_TOLERANCE, 0.5 - 2.5 * LOSS_TOLERANCE) == "adapter"
+    assert chosen(None, float("nan"), 0.9) == "hybrid"
+    assert chosen(None, None, None) is None

@@ -24,7 +24,7 @@ from tsugiki.engine.train import train
 from tsugiki.errors import TrainingError, UsageError
 from tsugiki.files import make_folder
 from tsugiki.work.assess import answer_shape
-from tsugiki.work.choose import LOSS_TOLERANCE, best_try, ranks_to_try, sufficient_rank
+from tsugiki.work.choose import SIMPLEST_FIRST, ranks_to_try, simplest_method, sufficient_rank
 from tsugiki.work.design import search_steps
 from tsugiki.work.fit import manifest, plan_for, prove_untouched, rank_losses, step_events
 from tsugiki.work.orders import held_for, plans_for, with_rank
@@ -40,7 +40,6 @@ from tsugiki.work.prepare import (
 from tsugiki.work.spec import Template
 from tsugiki.work.task import Emit, Task, render_for, template_for, token_lengths, tokens
 
-SIMPLEST_FIRST: tuple[MethodName, ...] = ("lora", "adapter", "hybrid")
 FIX_TRIES = "Look at the data with `tsugiki check`, lower --learning-rate, or name a --method."
 LARGEST_IN_ONE_RUN = 32  # rank 'auto' trains with it once and keeps as much of the update as dev shows to be needed
 
@@ -148,11 +147,9 @@ def _try_methods(task: Task, wanted: Adaptation, emit: Emit) -> tuple[PlanSpec, 
     for method, plan in plans.items():
         emit({"event": "phase", "phase": f"try {method}"})
         tries.append({"method": method, **one_try(task, with_rank(plan, LARGEST_IN_ONE_RUN), short, emit)})
-    best = best_try(tries)
-    if best is None:
+    simplest = simplest_method(tries)
+    if simplest is None:
         raise TrainingError(f"None of {', '.join(methods)} could be trained: {tries[-1]['reason']}", fix=FIX_TRIES)
-    limit = best["dev_loss"] + LOSS_TOLERANCE
-    simplest = next(one["method"] for one in tries if one["dev_loss"] is not None and one["dev_loss"] <= limit)
     return plans[simplest], tries
 
 

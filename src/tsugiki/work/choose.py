@@ -1,4 +1,4 @@
-"""Which learning rate and which rank: the grid that is tried per method, and the picks after the search.
+"""Which learning rate, rank and method: the grid that is tried per method, and the picks after the search.
 
 Called by `study` (the grid, the picks) and by `trial` (nothing else chooses). Every method gets the same number of
 tries, each on its own grid. The rank is the smallest that suffices, since quality is flat in it over a wide range.
@@ -14,6 +14,7 @@ from tsugiki.config import LEARNING_RATES, MethodName
 
 LOSS_TOLERANCE = 0.01  # nats per token: what less may lose on dev (LoRA Without Regret; docs/decisions.md)
 FEWEST_RANKS = 4
+SIMPLEST_FIRST: tuple[MethodName, ...] = ("lora", "adapter", "hybrid")  # what may be chosen; full is the control
 
 
 def learning_rates(method: MethodName, tries: int) -> tuple[float, ...]:
@@ -29,6 +30,15 @@ def best_try(tries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The try with the lowest dev loss; None when no try ended with a number."""
     ended = [one for one in tries if one["dev_loss"] is not None and math.isfinite(one["dev_loss"])]
     return min(ended, key=lambda one: one["dev_loss"], default=None)
+
+
+def simplest_method(tries: Sequence[Mapping[str, Any]]) -> MethodName | None:
+    """The first method that is within LOSS_TOLERANCE of the best; `tries` holds {method, dev_loss}, simplest first."""
+    best = best_try(tries)
+    if best is None:
+        return None
+    limit = best["dev_loss"] + LOSS_TOLERANCE
+    return next(one["method"] for one in tries if one["dev_loss"] is not None and one["dev_loss"] <= limit)
 
 
 def chosen_rate(search: Mapping[str, Any] | None, rates: Sequence[float]) -> float:
