@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tsugiki.config import MethodName, PlanSpec, Recipe
+from tsugiki.config import PlanSpec, Recipe
 from tsugiki.data.check import Findings
 from tsugiki.data.shapes import Example
 from tsugiki.data.split import split
