@@ -141,7 +141,11 @@ class Criteria(Knobs):
     withdraw: float = Field(description="stop if the quality is surely below this (0 to 1)", ge=0, le=1)
     margin_points: float = Field(2.0, gt=0, le=100, description="non-inferiority margin against full, in points")
     margin_gain_share: float = Field(
-        0.02, ge=0, le=1, description="the margin as a share of full fine-tuning's gain; the larger one holds"
+        0.02,
+        ge=0,
+        le=1,
+        description="the margin as a share of full fine-tuning's gain; the larger one holds, so that a share counts "
+        "from margin_points / 100 on",
     )
     retention_loss: float = Field(
         0.10, ge=0, description="largest allowed rise of the loss on general text, in nats per token"

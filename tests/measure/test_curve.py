@@ -127,6 +127,7 @@ def test_nothing_is_forecast_beyond_the_reach():
         (points(LAW, half=0.04), law(2400), "stages"),
         (points(LAW), 0.97, "unlikely"),
         (points([0.5] * 5), 0.7, "unlikely"),
+        (points([0.60, 0.58, 0.57, 0.56, 0.55], half=0.12), 0.62, "unlikely"),
     ],
 )
 def test_advice_follows_the_chances(measured, target, code):

@@ -107,3 +107,15 @@ def test_points_that_share_their_luck_leave_less_of_it_in_the_rise():
         return np.std(drawn[:, -1] - drawn[:, 0])
 
     assert rises(together) < 0.7 * rises(apart)
+
+
+@pytest.mark.parametrize("items", [500, 5_000, 500_000])
+def test_points_that_no_form_passes_through_still_leave_a_width(items):
+    sizes, values = np.array([50.0, 100.0, 200.0, 400.0]), np.array([0.600, 0.599, 0.677, 0.690])
+    covariance = (0.1 * np.eye(4) + 0.1) / items
+    forecasts = [draw_curves(sizes, values, covariance, seed=seed).at(np.array([1600.0]))[:, 0] for seed in range(3)]
+    medians = [float(np.median(drawn)) for drawn in forecasts]
+    assert max(medians) - min(medians) < 0.01
+    for drawn in forecasts:
+        low, high = np.quantile(drawn, [0.05, 0.95])
+        assert high - low > 0.02 and low > 0.66

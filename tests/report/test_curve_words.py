@@ -28,6 +28,13 @@ def test_everything_that_was_estimated_is_told() -> None:
     assert "実測の78.5%はこの範囲に入りました" in japanese
 
 
+def test_a_criterion_that_the_smallest_size_reaches_is_no_estimate_of_how_little_would_do() -> None:
+    card = full_card("en")
+    smallest = card["learning_curve"]["points"][0]["n"]
+    card["learning_curve"]["least_data"] = {"n": smallest, "low": smallest, "high": smallest}
+    assert "the smallest size measured" in curve_sentences(card)[0] and "fewer may do" in curve_sentences(card)[0]
+
+
 @pytest.mark.parametrize("language", ["ja", "en"])
 @pytest.mark.parametrize("code", CHANCES)
 def test_the_advice_is_one_sentence_with_its_chances(code: str, language: Language) -> None:

@@ -22,6 +22,8 @@ from tsugiki.work.assemble import write_scorecard
 from tsugiki.work.spec import TrialSpec, read_result
 from tsugiki.work.study import run_study
 
+PRICES = Prices(currency="JPY", date="2026-11", source="quotation 7", cpu_hour=3600.0)
+
 
 def study(folder: Path, trials: FakeTrials | None = None, **rest: Any) -> dict[str, Any]:
     prices, data = rest.pop("prices", None), folder.parent / f"{folder.name}.csv"
@@ -126,8 +128,7 @@ def test_what_a_bottleneck_cannot_do_is_said(card: dict[str, Any]):
 
 def test_money_needs_the_users_prices(card: dict[str, Any], tmp_path: Path):
     assert method(card, "lora")["cost"] is None and method(card, "lora")["reasons"]["cost"]
-    prices = Prices(currency="JPY", date="2026-11", source="quotation 7", cpu_hour=3600.0)
-    cost = method(study(tmp_path / "study", prices=prices, seeds=1, curve_sizes=0), "lora")["cost"]
+    cost = method(study(tmp_path / "study", prices=PRICES, seeds=1, curve_sizes=0), "lora")["cost"]
     assert cost == {
         "currency": "JPY", "source": "quotation 7", "date": "2026-11",
         "train": pytest.approx(20.0), "per_1000_answers": pytest.approx(160.0),
@@ -162,6 +163,38 @@ def test_results_of_another_test_set_are_not_compared(tmp_path: Path):
     path.write_text(path.read_text().replace('"test_digest": "sha256:', '"test_digest": "sha256:0'))
     card = write_scorecard(tmp_path / "study")
     assert card["verdict"]["codes"][0]["code"] == "stale"
+    lora = method(card, "lora")
+    assert lora["quality"]["estimate"] is None and lora["quality"]["reason"] == "measured on another test set"
+    assert lora["against_full"] is None and lora["by_seed"] == []
+    assert method(card, "full")["quality"]["estimate"] is not None
+    jsonschema.validate(card, contract())
+
+
+def test_a_test_set_that_was_cut_afterwards_is_said_to_be_one(tmp_path: Path):
+    study(tmp_path / "study", seeds=1, curve_sizes=0)
+    path = tmp_path / "study" / "data" / "test.jsonl"
+    path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]), encoding="utf-8")
+    with pytest.raises(StudyError, match="holds 24 rows, and the study's trials answered 25"):
+        write_scorecard(tmp_path / "study")
+
+
+def test_a_seed_that_failed_is_in_the_verdict_and_the_first_that_did_not_gives_the_cost(tmp_path: Path):
+    def fail(spec: TrialSpec, folder: Path) -> dict[str, Any] | None:
+        return {"status": "failed", "reason": "no", "fix": "yes"} if spec.id == "lora-s0" else None
+
+    card = study(tmp_path / "study", FakeTrials(before=fail), seeds=4, curve_sizes=0, prices=PRICES)
+    lost = {one["code"]: one["values"] for one in card["verdict"]["codes"]}["seeds_failed"]
+    assert lost == {"method": "lora", "failed": 1, "seeds": 4}
+    assert method(card, "lora")["seeds"] == [1, 2, 3]
+    assert method(card, "lora")["cost"]["train"] == method(card, "full")["cost"]["train"]
+
+
+def test_seeds_count_as_cut_as_long_as_one_method_has_fewer(tmp_path: Path):
+    card = study(tmp_path / "study", seeds=3, curve_sizes=0, tries=1, budget_minutes=3.5)
+    seeds = {one["name"]: len(one["seeds"]) for one in card["methods"]}
+    assert seeds["lora"] > min(seeds.values())
+    (cut,) = [one for one in card["study"]["design"]["cut"] if one["what"] == "seeds"]
+    assert cut["after"] == min(seeds.values())
 
 
 def test_two_machines_are_said(tmp_path: Path):

@@ -112,6 +112,15 @@ def test_a_study_without_lora_has_its_curve_on_the_first_method():
     assert ids(schedule(0.1, methods=("adapter", "hybrid"))) == ["reference", "adapter-s0"]
 
 
+def test_a_candidate_is_kept_beside_its_control_whatever_it_is():
+    for methods in (("adapter", "full"), ("full", "adapter")):
+        found = schedule(0.1, methods=methods)
+        assert set(ids(found)) == {"reference", "adapter-s0", "full-s0"}
+        assert all(trial.essential for trial in found.trials)
+        assert {trial.method for trial in found.spare} == {"adapter", "full"}
+        assert {trial.method for trial in schedule(10_000, methods=methods).trials if trial.rows} == {"adapter"}
+
+
 def test_one_try_needs_no_search():
     assert not any(trial.kind == "search" for trial in schedule(10_000, tries=1).trials)
 
@@ -168,7 +177,8 @@ def test_every_schedule_keeps_its_promises(
 ):
     found = schedule(minutes, rows, calibration, methods=methods, seeds=seeds, curve_sizes=sizes, tries=tries)
     finals = [trial for trial in found.trials if trial.kind == "train" and trial.rows is None]
-    kept = {method for method in methods if method in ("lora", "full")} or {methods[0]}
+    small = [method for method in methods if method != "full"]
+    kept = {method for method in methods if method == "full"} | {"lora" if "lora" in small else (small or methods)[0]}
     assert found.trials[0].kind == "reference"
     assert kept <= {trial.method for trial in finals if trial.seed == 0}
     assert len(set(ids(found))) == len(found.trials)

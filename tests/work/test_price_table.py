@@ -90,6 +90,16 @@ def test_a_number_that_is_dressed_up_is_refused_with_the_plain_one(written: str,
     assert error.value.fix == f"Write {advice}."
 
 
+def test_an_amount_beyond_all_measure_is_refused(tmp_path: Path) -> None:
+    for line in (
+        "cpu_hour: 1e308",
+        "business_case:\n  cases_per_month: 1e16",
+        "cpu_hour: {value: 1, low: 0, high: 1e300}",
+    ):
+        with pytest.raises(UsageError, match="less than or equal to 1000000000000000"):
+            read_prices(write(tmp_path, f"{HEAD}{line}\n"))
+
+
 def test_numbers_are_those_that_were_typed(tmp_path: Path) -> None:
     found = read_prices(write(tmp_path, f"{HEAD}cpu_hour: 010\nbusiness_case:\n  training_rows: 500\n"))
     assert found.cpu_hour is not None and found.cpu_hour.value == 10  # YAML 1.1 alone would say 8

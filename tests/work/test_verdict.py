@@ -56,6 +56,9 @@ def codes(found):
         (study(0.8, 0.95), "conditional", "success_with_conditions", "not_non_inferior"),
         (study(seeds=1), "conditional", "success_with_conditions", "few_seeds"),
         (study(seeds=2), "conditional", "success_with_conditions", "few_seeds"),
+        (study(seeds=5, lost_seeds={"lora": 2}), "conditional", "success_with_conditions", "seeds_failed"),
+        (study(seeds=5, lost_seeds={"full": 1}), "conditional", "success_with_conditions", "seeds_failed"),
+        (study(seeds=5, lost_seeds={"adapter": 2}), "adopt", "all_shown", "non_inferior"),
         (study(retention={"lora": Retention(2.0, 2.4)}), "conditional", "success_with_conditions", "retention_breach"),
         (study(retention={}), "conditional", "success_with_conditions", "retention_unmeasured"),
         (study(failed=("full",)), "conditional", "success_with_conditions", "not_compared_with_full"),
@@ -83,7 +86,8 @@ def test_reasons_carry_the_keys_they_promise():
         study(), study(0.8, 0.95), study(0.62, 0.62, retention={}), study(0.8, 0.8, 0.79), study(0.1, 0.1, 0.02),
         study(0.7, 0.7, 0.8), study(candidate_order=()), study(methods={}), study(failed=("lora",)), study(0.32, 0.32),
         study(test_digest="sha256:new"), study(0.58, 0.58), study(0.45, 0.45), study(seeds=1, retention={}),
-        study(references={"base": None}), study(0.8, 0.8, 0.8), study(retention={"lora": Retention(2.0, 2.4)}),
+        study(references={"base": None}), study(0.8, 0.8, 0.8), study(lost_seeds={"lora": 1}),
+            study(retention={"lora": Retention(2.0, 2.4)}),
         study(0.62, 0.64, failed=("full",)), study(0.62, 0.66, n=40),
         shifted(), shifted(0.3), shifted(0.62, n=40), shifted(0.3, full=0.8), shifted(full=None), shifted(None),
     ]  # fmt: skip
@@ -273,3 +277,10 @@ def test_between_equals_a_difference_is_claimed_in_at_most_five_percent():
                         test_items=60, examples=240)  # fmt: skip
         claims += bool({"beats_reference", "worse_than_reference"} & set(codes(decide(numbers, CRITERIA))))
     assert claims / 300 <= 0.05
+
+
+def test_the_number_that_decides_allows_for_several_references():
+    few = study(0.75, 0.75, 0.72, n=100)
+    alone = replace(few, references={"base": few.references["base"]})
+    every, one = (dict(decide(numbers, CRITERIA).reasons)["needs_examples"] for numbers in (few, alone))
+    assert every["test_items"] > one["test_items"] > 100

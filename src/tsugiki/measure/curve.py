@@ -177,7 +177,7 @@ def advice(curve: Curve, target: float) -> dict[str, Any] | None:
     reached   the target is reached with the present data, with a chance of LIKELY or more
     collect   it is with FACTORS[0] times as much
     stages    it may be: collect FACTORS[0] times as much, then decide again
-    unlikely  even at EXTRAPOLATION times as much the chance is below UNLIKELY
+    unlikely  even at EXTRAPOLATION times as much the chance is below UNLIKELY, or the points do not rise
     """
     if curve.drawn is None:
         return None
@@ -191,7 +191,7 @@ def advice(curve: Curve, target: float) -> dict[str, Any] | None:
         code = "reached"
     elif next_stage >= LIKELY:
         code = "collect"
-    elif last < UNLIKELY:
+    elif last < UNLIKELY or _slope(curve) <= 0:
         code = "unlikely"
     return {"code": code, "chances": chances}
 

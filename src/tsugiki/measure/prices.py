@@ -20,6 +20,7 @@ Way = Literal["hour", "reserved", "on_premises"]
 Paid = Literal["cheapest", "hour", "reserved", "on_premises"]
 Serving = Literal["as_needed", "kept_on"]
 
+LARGEST = 1e15  # an amount beyond it is a slip of the pen
 MONTH_HOURS = 744.0  # of the longest month
 
 
@@ -28,9 +29,9 @@ class Amount(Knobs):
 
     MOST: ClassVar[float | None] = None  # largest value that makes sense; a range of our own making stops there
 
-    value: float = Field(ge=0, description="the amount that is reckoned with")
-    low: float | None = Field(None, ge=0, description="the least it may be")
-    high: float | None = Field(None, ge=0, description="the most it may be")
+    value: float = Field(ge=0, le=LARGEST, description="the amount that is reckoned with")
+    low: float | None = Field(None, ge=0, le=LARGEST, description="the least it may be")
+    high: float | None = Field(None, ge=0, le=LARGEST, description="the most it may be")
 
     @model_validator(mode="before")
     @classmethod
@@ -55,9 +56,9 @@ class Amount(Knobs):
 class Positive(Amount):
     """An amount that something is divided by, or that makes no sense at zero."""
 
-    value: float = Field(gt=0, description="the amount that is reckoned with")
-    low: float | None = Field(None, gt=0, description="the least it may be")
-    high: float | None = Field(None, gt=0, description="the most it may be")
+    value: float = Field(gt=0, le=LARGEST, description="the amount that is reckoned with")
+    low: float | None = Field(None, gt=0, le=LARGEST, description="the least it may be")
+    high: float | None = Field(None, gt=0, le=LARGEST, description="the most it may be")
 
 
 class Share(Positive):

@@ -73,7 +73,8 @@ def _least(curve: Curve, train: int, language: Language) -> str:
     least = curve["least_data"]
     if least and least["n"] is not None:
         values = {"target": curve.get("target"), **{end: least[end] for end in ("n", "low", "high")}}
-        return say(f"curve.{'enough' if least['n'] <= train else 'short'}", language, train=train, **values)
+        key = "short" if least["n"] > train else "at_most" if least["n"] <= curve["points"][0]["n"] else "enough"
+        return say(f"curve.{key}", language, train=train, **values)
     known = has(f"curve.{curve.get('reason')}")
     return say(f"curve.{curve['reason'] if known else 'unknown'}", language)
 

@@ -32,6 +32,7 @@ from tsugiki.work.slices import slices_entry
 from tsugiki.work.summary import (
     answers_of,
     estimate,
+    is_current,
     measured_methods,
     measured_references,
     method_entry,
@@ -100,7 +101,8 @@ def _numbers(
         retention={method: retention_of(evidence, method) for method in methods},
         candidate_order=_by_dev_loss(evidence, [method for method in evidence.methods if method != "full"]),
         failed=tuple(method for method in evidence.methods if method not in methods),
-        examples=evidence.check["used"],
+        lost_seeds={method: evidence.lost(method) for method in methods},
+        examples=sum(evidence.check["parts"][part] for part in ("train", "dev", "test")),
         test_items=len(evidence.test),
         test_digest=evidence.test_digest,
         groups=evidence.groups,
@@ -141,12 +143,14 @@ def _curve(evidence: Evidence, methods: Mapping[MethodName, Measured]) -> Card |
     trials = [trial for trial in evidence.schedule.trials if trial.rows is not None]
     points = []
     for size in sorted({trial.rows for trial in trials if trial.rows is not None}):
-        done = evidence.done([trial for trial in trials if trial.rows == size])
+        done = [
+            one for one in evidence.done([trial for trial in trials if trial.rows == size]) if is_current(evidence, one)
+        ]
         found = estimate(evidence, [answers_of(one) for one in done]) if done else None
         if found is not None:
             points.append(Point(size, found, scores_by_seed(evidence, done)))
     whole = methods.get(method)
-    if not points or whole is None or whole.quality is None:
+    if not points or whole is None or whole.quality is None or whole.test_digest != evidence.test_digest:
         return None
     points.append(Point(len(evidence.train), whole.quality, whole.scores))
     criteria = evidence.criteria
@@ -232,16 +236,15 @@ def _study(evidence: Evidence) -> Card:
 
 
 def _cuts(evidence: Evidence) -> list[Cut]:
-    """What the budget cut, less the seeds that ran after all because time was left."""
-    finals = [trial for trial in evidence.schedule.trials if trial.kind == "train" and trial.rows is None]
-    cuts = [_after_all(cut, len({trial.seed for trial in finals})) for cut in evidence.schedule.cuts]
+    """What the budget cut; seeds that ran after all, because time was left, are not cut for a method that has them."""
+    schedule = evidence.schedule
+    planned = {trial.id for trial in schedule.trials}
+    ran = sum(trial.seconds for trial in schedule.spare if trial.id in planned) / 60
+    seeds = min((len(evidence.finals(method)) for method in evidence.methods), default=0)
+    cuts = [
+        replace(cut, after=seeds, minutes=cut.minutes - ran) if cut.what == "seeds" else cut for cut in schedule.cuts
+    ]
     return [cut for cut in cuts if cut.after != cut.before]
-
-
-def _after_all(cut: Cut, seeds: int) -> Cut:
-    if cut.what != "seeds":
-        return cut
-    return replace(cut, after=seeds, minutes=cut.minutes * (cut.before - seeds) / (cut.before - cut.after))
 
 
 def _rank(evidence: Evidence) -> Card | None:

@@ -7,10 +7,11 @@ minutes that it saves:
     1  sizes of the learning curve, smallest first, down to one      4  learning rates per method, down to one
     2  seeds of the learning curve, down to one                      5  seeds of the final trials, down to one
     3  the last size of the learning curve                           6  optimiser steps, down to the floor
-                                                                     7  methods other than lora and full
+                                                                     7  methods other than one small one and full
 
-Never cut: the base and the k-shot prompt as references, lora and full (where asked for) with one seed. Early stops and
-careful prices leave time at the end: seeds of lora and full that were cut are kept as `spare`, and run then.
+Never cut: the base and the k-shot prompt as references, lora (or the first small method that was asked for) and full
+with one seed. Early stops and careful prices leave time at the end: seeds of these two that were cut are kept as
+`spare`, and run then.
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ FEWEST_STEPS = 300  # fewer than about 200 rows: count steps, not epochs (T-Few,
 STEPS_PER_EVALUATION = 20  # a short run spends its time on steps; its dev loss falls until the end anyway
 SMALLEST_SIZE = 8  # a training set below one batch says nothing about the learning curve
 CHANGES = 16  # times that adapters are attached or detached while the change cost is measured
-KEPT_METHODS: tuple[MethodName, ...] = ("lora", "full")
 ALL_MEASUREMENTS: tuple[Measurement, ...] = ("retention", "latency", "change")
 
 
@@ -278,11 +278,15 @@ def _final(outline: _Outline, price: _Price, method: MethodName, seed: int) -> P
 
 
 def curve_method(methods: tuple[MethodName, ...]) -> MethodName:
-    return "lora" if "lora" in methods else methods[0]
+    """The one small method that every study of these keeps."""
+    if "lora" in methods:
+        return "lora"
+    return next((method for method in methods if method != "full"), methods[0])
 
 
 def _kept(methods: tuple[MethodName, ...]) -> tuple[MethodName, ...]:
-    return tuple(method for method in methods if method in KEPT_METHODS) or methods[:1]
+    """A candidate and its control: without either there is nothing to decide."""
+    return tuple(method for method in methods if method in (curve_method(methods), "full"))
 
 
 def _kept_first(methods: tuple[MethodName, ...]) -> tuple[MethodName, ...]:

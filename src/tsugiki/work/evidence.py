@@ -61,9 +61,14 @@ class Evidence:
         ]
 
     def done(self, trials: Sequence[PlannedTrial]) -> list[Result]:
-        """Results of those trials that ended, answered every test item, and did so on this study's test set."""
+        """Results of those trials that ended; `test_digest` of each says which test set it answered."""
         found = [self.results[trial.id] for trial in trials]
         return [one for one in found if one is not None and one["status"] == "done"]
+
+    def lost(self, method: MethodName) -> int:
+        """Final trials that failed; one that was skipped for want of time is none of them."""
+        found = [self.results[trial.id] for trial in self.finals(method)]
+        return sum(one is not None and one["status"] in ("failed", "does_not_fit") for one in found)
 
     def result(self, trial: str) -> Result | None:
         found = self.results.get(trial)
@@ -100,7 +105,12 @@ def read_evidence(folder: Path) -> Evidence:
 
 def _answered(path: Path, check: Mapping[str, Any]) -> dict[str, Any]:
     """The rows that trials answer, as fields of the evidence."""
-    rows = read_examples(path)
+    rows, expected = read_examples(path), check["parts"][path.stem]
+    if len(rows) != expected:
+        raise StudyError(
+            f"{path} holds {len(rows)} rows, and the study's trials answered {expected}: it was changed afterwards.",
+            fix="Put the file back, or start the study again in another folder.",
+        )
     return {"test": rows, "test_digest": digest_file(path), "groups": _groups(check, rows)}
 
 

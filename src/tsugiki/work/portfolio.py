@@ -193,9 +193,8 @@ def _criteria(study: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _standings(quality: Mapping[str, Any], success: float, withdraw: float) -> Entry:
-    return {
-        end: standing(float(quality[end]), success=success, withdraw=withdraw) for end in ("estimate", "low", "high")
-    }
+    inside = {end: min(1.0, max(0.0, float(quality[end]))) for end in ("estimate", "low", "high")}  # cards are rounded
+    return {end: standing(value, success=success, withdraw=withdraw) for end, value in inside.items()}
 
 
 def _cost(card: Card, method: Mapping[str, Any], study: Mapping[str, Any]) -> Entry:

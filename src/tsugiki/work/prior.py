@@ -53,7 +53,7 @@ def make_prior(design: Design, features: Features, *, capacity: float, lessons: 
 
 
 def _rules(design: Design, features: Features, capacity: float) -> Prior:
-    """Rank by information: twice as many bits in the parts as in the answers that are learned."""
+    """Rank by information: as many bits in the parts as in the answers that are learned."""
     bits = BITS_PER_TOKEN * features.rows * features.completion_tokens
     needed = bits / (BITS_PER_PARAMETER * max(capacity, 1.0))
     return Prior(
@@ -69,7 +69,7 @@ def learned(design: Design, rules: Prior, near: Sequence[Nearby]) -> Prior:
     Each study as near as can be saves a try, but rates that were best in one of them are all tried.
     """
     weight = sum(one.weight for one in near)
-    best = {method: _best_rates(method, near) for method in METHODS}
+    best = {method: _best_rates(method, near) for method in design.methods}
     saved = max(1, design.tries - int(weight))
     tries = min(design.tries, max(saved, *(len(rates) for rates in best.values())))
     ranked = {method: _by_regret(method, near, tries) for method in METHODS}

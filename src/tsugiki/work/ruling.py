@@ -9,7 +9,7 @@ Called by work/verdict.py, which makes the findings; no number is looked at here
                 low       success > high >= withdraw > low                 inferior  surely, by more than the margin
                 failed    withdraw > high                                  undecided
     retention   kept · breached · unmeasured                               not_compared
-    seeds       enough (at least 3 for the candidate and for full) · few
+    seeds       enough (at least 3 for the candidate and for full, and none failed) · few
     shift       none (the study has no shifted rows) · covered · not_covered · undecided (or not measured)
 
 and the verdict is the first line of this table that fits (TABLE below is the same as data; a test reads both and
@@ -70,6 +70,7 @@ REASON_CODES: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "retention_breach": ("method", "loss_before", "loss_after", "rise", "allowed"),
     "retention_unmeasured": ("method",),
     "few_seeds": ("method", "seeds", "required"),
+    "seeds_failed": ("method", "failed", "seeds"),
     "shift_covered": ("method", "rows", "value", "low", "high", "success", "change", "change_low", "change_high"),
     "shift_not_covered": ("method", "rows", "value", "low", "high", "success", "change", "change_low", "change_high"),
     "shift_undecided": ("method", "rows", "value", "low", "high", "success", "change", "change_low", "change_high"),

@@ -74,6 +74,8 @@ def quality_json(evidence: Evidence, measured: Measured | None, why: str) -> dic
     metric = evidence.criteria.metric
     if measured is None:
         return unmeasured(metric, missing_sentence(why, evidence.intake.language))
+    if measured.test_digest != evidence.test_digest:
+        return unmeasured(metric, missing_sentence("stale", evidence.intake.language))
     if measured.quality is None:
         return unmeasured(metric, missing_sentence("too_few", evidence.intake.language), n=len(evidence.test))
     return measured.quality.as_json(metric)
@@ -102,12 +104,12 @@ def method_entry(
         "latency": first and first["latency"],
         "change": first and first["change"],
         "retention": _retention_json(evidence, method, retention),
-        "cost": _cost(evidence, done, first),
+        "cost": _cost(evidence, done),
         "seeds": [one["seed"] for one in done] or [trial.seed for trial in trials],
         "trials": [trial.id for trial in trials],
         "dev_loss": mean(one["dev_loss"] for one in done) if done else None,
         "facts": _facts(done),
-        "by_seed": [_by_seed(evidence, one) for one in done],
+        "by_seed": [_by_seed(evidence, one) for one in done if is_current(evidence, one)],
         "recipe": _recipe(evidence, method, done),
     }
     entry["reasons"] = _reasons(evidence, entry, why)
@@ -125,6 +127,11 @@ def why_not(evidence: Evidence, method: MethodName) -> str:
 
 def per_item(evidence: Evidence, answers: Sequence[str]) -> list[float]:
     return scores_of(evidence.criteria.metric, answers, evidence.references)
+
+
+def is_current(evidence: Evidence, found: Result) -> bool:
+    """Whether a trial answered the test set that lies in the study now."""
+    return bool(found["test_digest"] == evidence.test_digest)
 
 
 def answers_of(found: Result) -> list[str]:
@@ -159,6 +166,8 @@ def _against_full(
     ours, full = measured.get(method), measured.get("full")
     if method == "full" or ours is None or full is None:
         return None
+    if {ours.test_digest, full.test_digest} != {evidence.test_digest}:
+        return None
     criteria = evidence.criteria
     level = _mean(full)
     margin = margin_for(
@@ -190,16 +199,18 @@ def _retention_json(evidence: Evidence, method: MethodName, found: Retention) ->
     return {"loss_before": found.loss_before, "loss_after": found.loss_after, "by_language": by_language}
 
 
-def _cost(evidence: Evidence, done: Sequence[Result], first: Result | None) -> dict[str, Any] | None:
+def _cost(evidence: Evidence, done: Sequence[Result]) -> dict[str, Any] | None:
     """Of one training, and of a thousand answers at the pace of the test set; None without the user's prices."""
     prices = prices_of(evidence)
-    if prices is None or not done or first is None:
+    if prices is None or not done:
         return None
-    machine, case = machine_of(first), prices.case
+    machine, case = machine_of(done[0]), prices.case
     seconds = mean(one["training"]["seconds"] for one in done)
     training = cost_of(seconds, rate_for(prices, machine, case.training_paid))
-    per_answer = first["answer_seconds"] / len(evidence.test)
-    answers = cost_of(1000 * per_answer, rate_for(prices, machine, case.serving_paid))
+    per_answer = done[0]["answer_seconds"] / len(evidence.test)
+    answers = cost_of(
+        1000 * per_answer, rate_for(prices, machine, case.serving_paid, kept_on=case.serving == "kept_on")
+    )
     if training is None and answers is None:
         return None
     about = {"currency": prices.currency, "source": prices.source, "date": prices.date}

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tsugiki.config import Criteria, MethodName
 from tsugiki.measure.stats import (
@@ -53,12 +53,13 @@ class StudyNumbers:
     references: Mapping[str, Measured | None]  # base, k-shot, copy, majority; None where it could not be measured
     retention: Mapping[MethodName, Retention]
     candidate_order: tuple[MethodName, ...]  # small methods, best on dev first
-    failed: tuple[MethodName, ...]
+    failed: tuple[MethodName, ...]  # without any result
     examples: int  # all examples used: train + dev + test
     test_items: int
     test_digest: str
     groups: tuple[Hashable, ...] | None = None  # of the test items
     seed: int = 0  # of the resampling
+    lost_seeds: Mapping[MethodName, int] = field(default_factory=dict)  # trials that failed beside others that did not
     shift: ShiftNumbers | None = None  # None: the study has no shifted rows
 
 
@@ -234,13 +235,21 @@ def _judge_retention(case: _Case) -> tuple[RetentionFinding, Reason]:
 
 
 def _judge_seeds(case: _Case, full: FullFinding) -> tuple[SeedFinding, list[Reason]]:
-    """Full fine-tuning needs its seeds too where the verdict leans on the comparison with it."""
+    """Full fine-tuning needs its seeds too where the verdict leans on the comparison with it.
+
+    A seed that failed is not one that was never asked for: what is left over looks better than the method is.
+    """
     names: tuple[MethodName, ...] = (case.candidate,) if full == "not_compared" else (case.candidate, "full")
     counts = {name: len(case.result.methods[name].scores) for name in names}
     few: list[Reason] = [
         ("few_seeds", {"method": name, "seeds": count, "required": FEWEST_SEEDS})
         for name, count in counts.items()
         if count < FEWEST_SEEDS
+    ]
+    few += [
+        ("seeds_failed", {"method": name, "failed": lost, "seeds": lost + counts[name]})
+        for name in names
+        if (lost := case.result.lost_seeds.get(name, 0))
     ]
     return "few" if few else "enough", few
 
@@ -280,7 +289,8 @@ def _needed(
         items.append(needed_n_alone(ours, case.criteria.withdraw, confidence=confidence, groups=groups))
     if references == "unclear":
         usable, missing = _usable_references(case.result)
-        items += [needed_n(ours, other.scores, confidence=confidence, groups=groups) for other in usable.values()]
+        hardest = 1 - (1 - confidence) / max(1, len(usable))  # what Holm asks of one of so many
+        items += [needed_n(ours, other.scores, confidence=hardest, groups=groups) for other in usable.values()]
     if quality == "near" and full == "undecided":
         rival = case.result.methods["full"]
         margin = _margin(case, rival)
