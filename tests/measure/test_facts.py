@@ -134,6 +134,11 @@ def test_differences_say_what_was_expected_and_what_was_found():
         Difference("number", "30", "3"), Difference("unit", "min", "s"), Difference("negation", "1", "0"))  # fmt: skip
 
 
+def test_a_number_that_is_missing_is_no_wrong_unit():
+    assert agree("pyupgrade", "flake8").units_ok and not agree("pyupgrade", "flake8").numbers_ok
+    assert not agree("5", "5 mm").units_ok
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -227,3 +228,30 @@ def test_a_study_that_has_not_begun_says_so(tmp_path: Path):
         study(tmp_path / "study", FakeTrials(before=stop))
     with pytest.raises(StudyError, match="has not come to its first trial"):
         write_scorecard(tmp_path / "study")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("data/slices.json", "[]", "does not hold the columns"),
+        ("data/check.json", "{}", "does not say how the rows were divided"),
+        ("data/test.jsonl", '{"row": 1, "prompt": "a", "completion": 3, "messages": null}\n', "must be texts"),
+        ("trials/lora-s0.json", None, "1 answers to 25 test rows"),
+    ],
+)
+def test_a_damaged_file_is_named(name: str, content: str | None, said: str, folder: Path, tmp_path: Path):
+    shutil.copytree(folder, tmp_path / "study")
+    path = tmp_path / "study" / name
+    if content is None:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.dumps({**found, "predictions": found["predictions"][:1]})
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(StudyError, match=said) as error:
+        write_scorecard(tmp_path / "study")
+    assert name in error.value.problem
+
+
+def test_labels_hold_no_quantities(card: dict[str, Any], folder: Path):
+    trial = read_result(folder, "lora-s0")
+    assert trial is not None and trial["facts"] is not None
+    assert card["task"]["kind"] == "labels" and method(card, "lora")["facts"] is None

@@ -80,7 +80,7 @@ def test_the_filled_starter_keeps_the_defaults(tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("purpose: [", "is not YAML in line"),
+        ("purpose: [", "line 1 is no YAML"),
         ("- a\n- b\n", "must hold keys and values, got list"),
         ("", "must hold keys and values, got NoneType"),
         ("目的".encode("cp932"), "is not UTF-8 (byte 0)"),

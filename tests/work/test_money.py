@@ -17,6 +17,7 @@ from tsugiki.errors import StudyError, UsageError
 from tsugiki.measure.prices import Prices
 from tsugiki.report.scorecard import check_scorecard
 from tsugiki.work.reprice import repriced, write_repriced
+from tsugiki.work.slides import read_scorecard
 from tsugiki.work.spec import TrialSpec
 from tsugiki.work.study import run_study
 
@@ -222,3 +223,9 @@ def test_other_prices_on_a_resume_are_refused(folder: Path, tmp_path: Path) -> N
     shutil.copy(folder.parent / "study.csv", tmp_path / "study.csv")
     with pytest.raises(StudyError, match=r"prices\.cpu_hour"):
         study(tmp_path / "study", prices=PRICES.model_copy(update={"cpu_hour": None}))
+
+
+def test_slides_are_made_of_a_card_that_was_repriced(folder: Path, tmp_path: Path) -> None:
+    write_repriced(repriced(folder, table(wage_hour=3000, cpu_hour=500, business_case=CASE), None), tmp_path / "priced")
+    card = read_scorecard(tmp_path / "priced")
+    assert card["money"]["case"]["serving_paid"] == "cheapest"

@@ -16,7 +16,8 @@ from tests.report.cards import full_card
 from tests.work.workspaces import NET, card, money, paired, put, workspace
 from tsugiki.errors import StudyError
 from tsugiki.report.portfolio import render_portfolio
-from tsugiki.work.portfolio import build_portfolio, clean, standing
+from tsugiki.work.portfolio import build_portfolio
+from tsugiki.work.portfolio_entry import clean, standing
 
 Build = Callable[..., dict[str, Any]]
 SHARES = st.integers(0, 1000).map(lambda thousandths: thousandths / 1000)
@@ -195,6 +196,22 @@ def test_copies_that_disagree_are_both_held(tmp_path: Path) -> None:
     put(tmp_path / "b", card("stop", study__digest="sha256:1"))
     found = build_portfolio([tmp_path], None)
     assert [(entry["recommendation"], entry["rule"]) for entry in found["studies"]] == [("hold", "copies_disagree")] * 2
+
+
+def test_a_copy_with_prices_stands_for_the_one_without(tmp_path: Path) -> None:
+    put(tmp_path / "a", paired(study__digest="sha256:1"))
+    put(tmp_path / "b", paired(study__digest="sha256:1", money=money(NET)))
+    (entry,) = build_portfolio([tmp_path], None)["studies"]
+    assert entry["recommendation"] == "expand" and entry["money"] is not None
+    assert entry["path"] == f"{tmp_path}/b/scorecard.json" and entry["also"] == [f"{tmp_path}/a/scorecard.json"]
+    put(tmp_path / "c", paired(study__digest="sha256:1", money=money({**NET, "high": 9e9})))
+    assert {entry["rule"] for entry in build_portfolio([tmp_path], None)["studies"]} == {"copies_disagree"}
+
+
+def test_a_rounded_end_below_nothing_has_a_standing(build: Build) -> None:
+    one = paired(study__criteria__withdraw=0.0)
+    one["methods"][0]["quality"] |= {"low": -1e-12}
+    assert only(build(one))["standing"]["low"] == pytest.approx(-1)
 
 
 def test_money_ranks_where_it_is_in_one_currency(build: Build) -> None:

@@ -284,3 +284,9 @@ def test_the_number_that_decides_allows_for_several_references():
     alone = replace(few, references={"base": few.references["base"]})
     every, one = (dict(decide(numbers, CRITERIA).reasons)["needs_examples"] for numbers in (few, alone))
     assert every["test_items"] > one["test_items"] > 100
+
+
+def test_what_was_beaten_is_said_to_be_where_another_reference_is_missing():
+    found = decide(study(references={"base": None, "majority": study().references["majority"]}), CRITERIA)
+    assert (found.value, found.rule) == ("undecidable", "no_sure_gain")
+    assert codes(found)[1:3] == ["beats_reference", "reference_missing"]

@@ -50,7 +50,7 @@ def check(
     as_json: AsJson = False,
     *,
     recipe: Recipe,
-) -> None:
+) -> int:
     """Look at a data file: its columns, what is excluded and why, duplicates, contradictions, labels, secrets."""
     from tsugiki.data.shapes import Columns
     from tsugiki.work.prepare import DataSpec, read_source
@@ -72,10 +72,11 @@ def check(
         result = {**facts, **read_as, "notes": list(notes), **findings.as_json(), "shown": shown}
         # ASCII escapes: half characters and control codes from the file survive any terminal and any parser.
         sys.stdout.write(json.dumps(result, indent=2, allow_nan=False) + "\n")
-        return
-    from tsugiki.cli.data_shown import render
+    else:
+        from tsugiki.cli.data_shown import render
 
-    render(table, (guess.sentence, *notes), findings, shown)
+        render(table, (guess.sentence, *notes), findings, shown)
+    return int(any(concern.kind == "refused" for concern in findings.concerns))
 
 
 def plain(text: str, *, keep_lines: bool = False) -> str:

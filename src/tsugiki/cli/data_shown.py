@@ -36,7 +36,8 @@ def _render(console: Console, table: Any, sentences: tuple[str, ...], findings: 
     for sentence in sentences:
         console.print(Text(plain(sentence)))
     console.print()
-    console.print(Text(f"{findings.used:,} rows can be used, {len(findings.excluded):,} excluded.", style="bold"))
+    usable = "1 row" if findings.used == 1 else f"{findings.used:,} rows"
+    console.print(Text(f"{usable} can be used, {len(findings.excluded):,} excluded.", style="bold"))
     _render_rows(console, "Excluded", [(item.row, item.reason) for item in findings.excluded])
     if findings.used:
         _render_profile(console, findings)

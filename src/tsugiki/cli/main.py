@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from tsugiki import __version__
-from tsugiki.cli import registry_ledger, registry_life, registry_people
+from tsugiki.cli import registry_ledger, registry_life, registry_people, registry_requests
 from tsugiki.cli.adapters import evaluate, layers, train
 from tsugiki.cli.data import check
 from tsugiki.cli.export import check_command, export
@@ -68,7 +68,7 @@ COMMANDS = (
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)
-for command in (*registry_life.COMMANDS, *registry_ledger.COMMANDS):
+for command in (*registry_requests.COMMANDS, *registry_life.COMMANDS, *registry_ledger.COMMANDS):
     registry.command()(command)
 registry.add_typer(registry_people.people)
 registry.add_typer(registry_people.token)

@@ -13,6 +13,7 @@ from tsugiki.cli.studies import print_json
 from tsugiki.config import LanguageName
 from tsugiki.errors import UsageError
 
+MADE_BY = '<meta name="generator" content="tsugiki portfolio">'
 Folders = Annotated[list[Path], typer.Argument(help="folders that hold studies, or scorecards", show_default=False)]
 
 
@@ -31,6 +32,10 @@ def portfolio(
 
     if out is not None and out.is_dir():
         raise UsageError(f"{out} is a folder.", fix=f"Name a file in it, such as {out / 'portfolio.html'}.")
+    if out is not None and out.exists() and not _is_ours(out):
+        raise UsageError(
+            f"{out} exists already, and is no page that tsugiki portfolio wrote.", fix="Name another file with --out."
+        )
     found = build_portfolio(folders, language)
     if out is not None:
         try:
@@ -45,3 +50,12 @@ def portfolio(
     sys.stdout.write(render_portfolio_text(found))
     if out is not None:
         sys.stdout.write(f"\n{out}\n")
+
+
+def _is_ours(path: Path) -> bool:
+    """A page is written again and again; anything else there is somebody's work."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return MADE_BY in file.read(1000)
+    except (OSError, ValueError):
+        return False

@@ -91,6 +91,12 @@ def poc(
 ) -> int:
     """The main job: a study of your data on a base, a verdict, a scorecard. Run it again to resume."""
     if write_intake is not None:
+        given = {"DATA": data, "--base": base, "--out": out, "--intake": intake, "--prices": prices, "--slides": slides}
+        if beside := [name for name, value in given.items() if value is not None]:
+            raise UsageError(
+                f"--write-intake writes a form and stops; {', '.join(beside)} would not be looked at.",
+                fix=f"Leave out {', '.join(beside)}, fill in the form, then pass it with --intake.",
+            )
         text = _starter(language or "en", kind)
         return write_starter(write_intake, text, option="--write-intake", used_with="--intake")
     if language is not None:
@@ -177,11 +183,14 @@ def _foretold(one: Mapping[str, Any]) -> str:
     if not one["from"]:
         return "no other study is near enough to say"
     lost = "a rate not tried here" if one["learned"] is None else f"{one['learned']:.3f} nats worse"
-    return f"{one['from']} others suggest {one['suggested']:g} ({lost})"
+    others = "1 other suggests" if one["from"] == 1 else f"{one['from']} others suggest"
+    return f"{others} {one['suggested']:g} ({lost})"
 
 
 @with_knobs(
-    design=From(Design, "Design", leave_out=("seeds", "curve_sizes", "tries", "budget_minutes", "shots")),
+    design=From(
+        Design, "Design", leave_out=("seeds", "curve_sizes", "tries", "budget_minutes", "budget_money", "shots")
+    ),
     plan=From(PlanSpec, "Methods", leave_out=("method",), defaults=RANK_AUTO),
     recipe=From(
         Recipe,

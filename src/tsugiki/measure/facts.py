@@ -49,7 +49,7 @@ class FactReport:
 def agree(prediction: str, reference: str) -> FactReport:
     ours, theirs = facts(prediction), facts(reference)
     numbers = _difference("number", map(_number, theirs.quantities), map(_number, ours.quantities))
-    units = _difference("unit", (each.unit for each in theirs.quantities), (each.unit for each in ours.quantities))
+    units = _difference("unit", filter(None, map(_unit, theirs.quantities)), filter(None, map(_unit, ours.quantities)))
     if not numbers and not units:  # the same numbers and the same units, but paired the other way
         units = _difference("unit", map(_shown, theirs.quantities), map(_shown, ours.quantities))
     negations = _difference("negation", [str(theirs.negations)], [str(ours.negations)])
@@ -69,6 +69,10 @@ def _difference(kind: Kind, expected: Iterable[str], found: Iterable[str]) -> tu
 
 def _number(quantity: Quantity) -> str:
     return quantity.bound + quantity.number
+
+
+def _unit(quantity: Quantity) -> str:
+    return quantity.unit
 
 
 def _shown(quantity: Quantity) -> str:

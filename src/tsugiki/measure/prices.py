@@ -131,7 +131,7 @@ class BusinessCase(Knobs):
 class Prices(Knobs):
     """The table; a YAML file with these keys replaces it whole."""
 
-    currency: str = Field(min_length=1, max_length=8, description="currency of all prices, such as JPY")
+    currency: str = Field(description="currency of all prices, such as JPY")
     date: str = Field(description="month or day the prices are from, such as 2026-11 or 2026-11-05")
     source: str = Field(min_length=1, max_length=200, description="a quotation, a price list, an assumption")
     wage_hour: Amount | None = Field(None, description="what one hour of work costs the company")
@@ -142,6 +142,13 @@ class Prices(Knobs):
     gpu_reserved: Reserved | None = Field(None, description="the machine with one accelerator, rented by the month")
     gpu_on_premises: OnPremises | None = Field(None, description="the machine with one accelerator, bought")
     business_case: BusinessCase | None = Field(None, description="what the work is worth and how it would be used")
+
+    @field_validator("currency")
+    @classmethod
+    def _is_a_code(cls, currency: str) -> str:
+        if not re.fullmatch(r"[A-Z]{3}", currency, re.ASCII):
+            raise ValueError(f"currency must be three capital letters such as JPY, EUR or USD, got {currency!r}")
+        return currency
 
     @field_validator("date")
     @classmethod

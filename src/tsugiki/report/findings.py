@@ -94,7 +94,8 @@ def _of_comparison(card: Card) -> Iterator[Risk]:
         return
     against = method["against_full"]
     if against is None:
-        yield _risk(card, "watch", "no_full")
+        if method["quality"]["estimate"] is not None:  # else the method itself is what is missing
+            yield _risk(card, "watch", "no_full")
     elif against["non_inferior"] is not True:
         difference = against["difference"]
         ends = interval(difference["low"], difference["high"], "points", card["language"])

@@ -19,7 +19,7 @@ from tsugiki.work.examples import read_examples
 from tsugiki.work.lock import read_lock, study_file
 from tsugiki.work.prepare import SHIFT, TEST, TRAIN, read_check
 from tsugiki.work.slice_columns import SliceColumn, read_slice_columns
-from tsugiki.work.spec import CALIBRATION, INSPECTION, read_result
+from tsugiki.work.spec import CALIBRATION, INSPECTION, read_result, result_path
 
 Result = Mapping[str, Any]
 
@@ -80,7 +80,8 @@ def read_evidence(folder: Path) -> Evidence:
     schedule_file = folder / "schedule.json"
     if check is None or not schedule_file.is_file():
         raise StudyError(
-            f"The study in {folder} has not come to its first trial yet.", fix="Run the same `tsugiki poc` again first."
+            f"The study in {folder} has not come to its first trial yet, or has lost its plan.",
+            fix="Run the same `tsugiki poc` again first.",
         )
     schedule = read_schedule(schedule_file)
     ran = tuple(trial for trial in schedule.spare if read_result(folder, trial.id) is not None)
@@ -98,9 +99,23 @@ def read_evidence(folder: Path) -> Evidence:
         spent_seconds=sum(float(one.get("wall_seconds", 0.0)) for one in everything if one is not None),
         slice_columns=read_slice_columns(folder),
     )
+    for name, one in results.items():
+        _refuse_few_answers(folder, name, one, found)
     if "shift" not in check["parts"]:
         return found
     return replace(found, shift=replace(found, **_answered(folder / SHIFT, check)))
+
+
+def _refuse_few_answers(folder: Path, trial: str, found: Result | None, evidence: Evidence) -> None:
+    if found is None or found["status"] != "done" or found.get("test_digest") != evidence.test_digest:
+        return
+    for one in found["references"].values() if "references" in found else [found]:
+        if len(one["predictions"]) != len(evidence.test):
+            raise StudyError(
+                f"{result_path(folder, trial)} is damaged: {len(one['predictions'])} answers to "
+                f"{len(evidence.test)} test rows.",
+                fix="Delete it and run the same `tsugiki poc` again; what else has finished is kept.",
+            )
 
 
 def _answered(path: Path, check: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,6 +74,8 @@ def _turns(example: Example) -> list[tuple[str, str]]:
 
 
 def _example(value: dict[str, Any]) -> Example:
+    if not all(isinstance(value[name], str) for name in ("prompt", "completion")):
+        raise TypeError(f"prompt and completion of row {value['row']} must be texts")
     messages = value.pop("messages")
     turns = None if messages is None else tuple((str(role), str(content)) for role, content in messages)
     return Example(**value, messages=turns)

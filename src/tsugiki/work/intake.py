@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from tsugiki.config import Criteria, Intake, LanguageName, parse
 from tsugiki.errors import UsageError
+from tsugiki.yaml_once import read_yaml
 
 Ask = Callable[[str, str | None], str]  # question, default -> answer
 Tell = Callable[[str], None]
@@ -107,18 +107,16 @@ def intake_needed() -> UsageError:
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        value = read_yaml(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(
             f"The intake {path} cannot be read: {error.strerror}.", fix="Pass an existing YAML file to --intake."
         ) from None
     except UnicodeDecodeError as error:
         raise UsageError(f"The intake {path} is not UTF-8 (byte {error.start}).", fix="Save it as UTF-8.") from None
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" in line {where.line + 1}" if where else ""
+    except ValueError as error:
         raise UsageError(
-            f"The intake {path} is not YAML{line}.", fix="Compare it with `tsugiki poc --write-intake FILE`."
+            f"The intake {path}{error}.", fix="Compare it with `tsugiki poc --write-intake FILE`."
         ) from None
     if not isinstance(value, dict):
         raise UsageError(

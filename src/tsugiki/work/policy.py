@@ -14,7 +14,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 from sqlalchemy import Connection
 
@@ -27,6 +26,7 @@ from tsugiki.records.open import Records
 from tsugiki.records.rights import Actor, require
 from tsugiki.records.safe_names import check_name
 from tsugiki.work.reason import said
+from tsugiki.yaml_once import read_yaml
 
 POLICY_FILE, POLICY_OBJECT, POLICY_KIND = "policy.yaml", "policy", "policy.changed"
 LARGEST_BYTES = 100_000
@@ -124,15 +124,9 @@ def default_text(language: LanguageName = "en") -> str:
 def parse_policy(text: str, *, source: str) -> Policy:
     """Raises RecordsError naming the first fault, and the nearest known name of a key that is not known."""
     try:
-        values = yaml.load(text, Loader=_OnceEach)  # noqa: S506 a SafeLoader that refuses a key given twice
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        where = (
-            f", line {error.problem_mark.line + 1}"
-            if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark
-            else ""
-        )
-        what = error.problem if isinstance(error, yaml.MarkedYAMLError) else error
-        raise RecordsError(f"{source}{where} is no YAML: {what}.", fix=_HINT) from None
+        values = read_yaml(text)
+    except ValueError as error:
+        raise RecordsError(f"{source}{error}.", fix=_HINT) from None
     if not isinstance(values, dict):
         raise RecordsError(f"{source} holds no policy.", fix=_HINT)
     try:
@@ -205,23 +199,6 @@ def _newest(connection: Connection) -> Event | None:
 
 
 _HINT = "Write one to start from with: tsugiki registry policy --write FILE."
-
-
-class _OnceEach(yaml.SafeLoader):
-    """Two values for one key are a mistake, and no anchors: a policy says what it says where it says it."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="it refers to another place", problem_mark=self.peek_event().start_mark)  # type: ignore[no-untyped-call]
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key.value} is there twice", problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
 
 
 def _tuples(value: Any) -> Any:

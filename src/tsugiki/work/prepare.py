@@ -23,7 +23,7 @@ from tsugiki.data.rows import counted, shown
 from tsugiki.data.shapes import Columns, Example, Guess, to_examples
 from tsugiki.data.split import Splits, nested_subsets, split, split_by_column
 from tsugiki.data.time_split import time_split
-from tsugiki.errors import DataError, UsageError
+from tsugiki.errors import DataError, StudyError, UsageError
 from tsugiki.files import write_json
 from tsugiki.work.examples import read_examples, write_examples
 from tsugiki.work.slice_columns import SliceColumn, named_columns, slice_columns_of, write_slice_columns
@@ -200,7 +200,17 @@ def _after_split(findings: Findings, splits: Splits) -> Findings:
 
 def read_check(folder: Path) -> dict[str, Any] | None:
     path = folder / CHECK
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _ = [int(found["parts"][part]) for part in ("train", "dev", "test")], found["groups"], found["closed_labels"]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise StudyError(
+            f"{path} is damaged: it does not say how the rows were divided.",
+            fix="Put the file back, or start the study again in another folder.",
+        ) from None
+    return found
 
 
 def subset_name(size: int, seed: int) -> str:

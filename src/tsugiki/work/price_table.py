@@ -13,14 +13,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from tsugiki.config import Knobs, LanguageName, parse
 from tsugiki.errors import UsageError
-from tsugiki.measure.cost import Machine, rates
+from tsugiki.measure.cost import Machine, rate_for, rates
 from tsugiki.measure.prices import BusinessCase, OnPremises, Prices, Reserved
+from tsugiki.yaml_once import read_yaml
 
 STARTER_HINT = "Write a starter with `tsugiki prices --write FILE` and fill it in."
 SECTIONS: Mapping[str, type[Knobs]] = {
@@ -95,14 +95,19 @@ QUESTIONS_JA = {  # what measure/prices.py says about these fields in English
 def read_prices(path: Path) -> Prices:
     try:
         # Every value as the text that was typed: 12:30 is no number, 010 is not 8, and a date stays a date.
-        values = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)  # noqa: S506
+        values = read_yaml(path.read_text(encoding="utf-8-sig"), typed=False)
     except FileNotFoundError:
         raise UsageError(f"There is no price table {path}.", fix="Check the path, or leave it out.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except OSError as error:
         raise UsageError(
-            f"The price table {path} cannot be read: {str(error).splitlines()[0]}.",
-            fix="It must be a YAML file in UTF-8.",
+            f"The price table {path} cannot be read: {error.strerror}.", fix="Name a YAML file in UTF-8."
         ) from None
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"The price table {path} is not UTF-8 (byte {error.start}).", fix="Save it as UTF-8."
+        ) from None
+    except ValueError as error:
+        raise UsageError(f"The price table {path}{error}.", fix=STARTER_HINT) from None
     if not isinstance(values, Mapping):
         raise UsageError(f"The price table {path} holds no keys.", fix=STARTER_HINT)
     return parse(Prices, _typed(values, str(path)), source=str(path))
@@ -132,6 +137,9 @@ def summary_of(prices: Prices) -> dict[str, Any]:
         "cases_per_month": case.cases_per_month,
         "minutes_saved": case.minutes_saved,
         "wage_hour": prices.wage_hour,
+        "machine_price": next(
+            filter(None, (rate_for(prices, machine, case.serving_paid) for machine in machines)), None
+        ),
     }
     return {
         **{name: getattr(prices, name) for name in ("currency", "date", "source")},

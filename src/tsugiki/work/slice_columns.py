@@ -20,7 +20,7 @@ from tsugiki.data.column_names import SOURCE_NAMES
 from tsugiki.data.dates import NoDateError, holds_dates, moment_text, read_moment
 from tsugiki.data.keys import text_key
 from tsugiki.data.read import Table
-from tsugiki.errors import DataError
+from tsugiki.errors import DataError, StudyError
 from tsugiki.files import write_json
 
 SLICES = "data/slices.json"
@@ -73,10 +73,17 @@ def read_slice_columns(folder: Path) -> tuple[SliceColumn, ...]:
     path = folder / SLICES
     if not path.is_file():
         return ()
-    columns = json.loads(path.read_text(encoding="utf-8"))["columns"]
-    return tuple(
-        SliceColumn(one["name"], one["kind"], {int(row): cell for row, cell in one["cells"].items()}) for one in columns
-    )
+    try:
+        columns = json.loads(path.read_text(encoding="utf-8"))["columns"]
+        return tuple(
+            SliceColumn(one["name"], one["kind"], {int(row): cell for row, cell in one["cells"].items()})
+            for one in columns
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        raise StudyError(
+            f"{path} is damaged: it does not hold the columns of the slices.",
+            fix="Put the file back, or start the study again in another folder.",
+        ) from None
 
 
 def number(text: str) -> float | None:

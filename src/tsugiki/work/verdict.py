@@ -159,8 +159,9 @@ def _judge_references(case: _Case) -> tuple[ReferenceFinding, list[Reason]]:
     rows = [(name, found, p) for (name, found, _), p in zip(rows, holm([p for *_, p in rows]), strict=True)]
     sure = [(difference.value, p) for _, difference, p in rows if p <= 1 - case.criteria.confidence]
     worse = any(value < 0 for value, _ in sure)
-    better = not worse and not missing and len(sure) == len(rows)
-    code = "worse_than_reference" if worse else "beats_reference" if better else "not_better_than_reference"
+    beats = not worse and len(sure) == len(rows)  # all that were measured
+    better = beats and not missing
+    code = "worse_than_reference" if worse else "beats_reference" if beats else "not_better_than_reference"
     name, difference, p = _telling(rows, code)
     shown = {"method": case.candidate, "reference": name, **_bounds(difference), "p": p}
     return "worse" if worse else "better" if better else "unclear", [(code, shown), *missing]
