@@ -153,7 +153,7 @@ curves: $(VENV)/.dev
 false-verdicts: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.false_verdicts
 
-shuffled: $(VENV)/.dev $(VENV)/.ja
+shuffled: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.shuffled
 
 coverage: $(VENV)/.dev
