@@ -74,7 +74,7 @@ demo: $(VENV)/.demo
 	$(BIN)/tsugiki demo --out demo-out || test $$? -eq 3
 
 demo-ja: $(VENV)/.ja
-	$(BIN)/tsugiki demo --lang ja --out demo-out-ja || test $$? -eq 3
+	$(BIN)/tsugiki demo --language ja --out demo-out-ja || test $$? -eq 3
 
 # Two workers of one thread each; a file's tests stay together, since they share what is expensive to make.
 test: $(VENV)/.dev

@@ -34,8 +34,8 @@ WORDS: dict[Language, dict[str, Any]] = {
         "difference": "difference",
         "grouped": ", in groups",
         "runs": "{runs} simulated test sets per setting of items, seeds and quality.",
-        "curve": ("curves", "read by", "least data: covered", "given", "2×: mean error", "bias", "covered",
-                  "4×: mean error", "covered"),
+        "curve": ("curves", "read by", "least data: covered", "given", "2×: mean error", "to a measurement", "bias",
+                  "covered", "4×: mean error", "covered"),
         "studies": "{simulated} simulated and {real} real studies, intervals of 90 %; errors in points.",
         "simulated": "simulated",
         "real": "real",
@@ -62,8 +62,8 @@ WORDS: dict[Language, dict[str, Any]] = {
         "difference": "差",
         "grouped": "（組あり）",
         "runs": "評価件数、シード数、品質の条件ごとに {runs} 組の評価データを模擬しました。",
-        "curve": ("曲線", "読み方", "必要データ量の被覆率", "推定できた割合", "2 倍の平均誤差", "偏り", "被覆率",
-                  "4 倍の平均誤差", "被覆率"),
+        "curve": ("曲線", "読み方", "必要データ量の被覆率", "推定できた割合", "2 倍の平均誤差", "実測との差", "偏り",
+                  "被覆率", "4 倍の平均誤差", "被覆率"),
         "studies": "模擬 {simulated} 件と実データ {real} 件のスタディ、90 % 区間。誤差はポイント。",
         "simulated": "模擬",
         "real": "実データ",
@@ -135,6 +135,7 @@ def _curve_row(name: str, rival: str, row: Result) -> tuple[str, ...]:
     least, near, far = row["least data"], row["forecast 2x"], row["forecast 4x"]
     covered = "–" if least["covered"] is None else _percent(least["covered"])
     return (name, rival, covered, _percent(least["given"]), _points(near["mean absolute error"]),
+            _points(near["mean absolute error to a measurement"]),
             f"{100 * near['mean error']:+.1f}", _percent(near["covered"]), _points(far["mean absolute error"]),
             _percent(far["covered"]))  # fmt: skip
 

@@ -171,7 +171,7 @@ CASES = (
     Case("command line", "check without a file", line("check"), 2, ("argument",)),
     Case("command line", "poc without anything", line("poc"), 2, ("DATA and --base and --out", "For example")),
     Case("command line", "a word for a number", poc("--seeds", "three"), 2, ("--seeds", "integer")),
-    Case("command line", "an unknown language", line("demo", "--lang", "de"), 2, ("--lang", "de")),
+    Case("command line", "an unknown language", line("demo", "--language", "de"), 2, ("--language", "de")),
     Case("command line", "fewer than no examples to show", line("check", "a.csv", "--show", "-1"), 2, ("--show",)),
     Case("command line", "examples to show and no base", line("check", "a.csv", "--show", "3"), 2, ("--base",)),
     Case("command line", "an unknown metric", line("evaluate", "a", "b", "--metric", "bleu"), 2, ("bleu",)),

@@ -84,7 +84,7 @@ def test_every_command_has_help_and_json(command: str, capsys: Any):
         (["train", "x.csv", "--base", "b", "--out", "o", "--method", "qlora"], 2, "'qlora' is not one of 'lora'"),
         (["train", "x.csv", "--base", "b", "--out", "o", "--rank", "many"], 2, "rank must be a whole number"),
         (["evaluate", "a", "b", "--metric", "bleu"], 2, "'bleu' is not one of"),
-        (["demo", "--lang", "de"], 2, "'de' is not one of"),
+        (["demo", "--language", "de"], 2, "'de' is not one of"),
         (["scorecard", "nowhere"], 1, "nowhere holds no study"),
     ],
 )

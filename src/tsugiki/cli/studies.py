@@ -132,7 +132,7 @@ def poc(
 
 
 def demo(
-    lang: Annotated[
+    language: Annotated[
         LanguageName, typer.Option(help="en: linter findings on SmolLM2; ja: spelling variants on Gemma 3")
     ] = "en",
     out: Annotated[Path, typer.Option(help="folder of the study; the same folder again resumes it")] = Path("demo-out"),
@@ -141,7 +141,7 @@ def demo(
     """The main job on packaged real data and a packaged real model: ten minutes on two cores, twenty in Japanese."""
     from tsugiki.work.demo import demo_study
 
-    return _run(demo_study(lang, out), out, None, as_json=as_json)
+    return _run(demo_study(language, out), out, None, as_json=as_json)
 
 
 def scorecard(folder: Folder, slides: SlidesFile = None, as_json: AsJson = False) -> int:

@@ -7,6 +7,7 @@ no program guesses a font for Japanese. Never looks into a scorecard.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ Align = Literal["left", "center", "right"]
 Anchor = Literal["top", "middle", "bottom"]
 _ALIGN = {"left": PP_ALIGN.LEFT, "center": PP_ALIGN.CENTER, "right": PP_ALIGN.RIGHT}
 ANCHORS = {"top": MSO_ANCHOR.TOP, "middle": MSO_ANCHOR.MIDDLE, "bottom": MSO_ANCHOR.BOTTOM}
+WORD_JOINER = "\u2060"
+_SIGN = re.compile(r"−(?=[^\s\d])")  # a line that breaks behind it would turn a loss into a gain
 _UNPRINTABLE = ("Cc", "Cf", "Cn", "Cs", "Zl", "Zp")  # control characters, and what XML cannot hold
 
 
@@ -219,7 +222,7 @@ def add_run(
 ) -> Any:
     """Every run names its language and both typefaces, so that no program guesses a font for Japanese."""
     run = paragraph.add_run()
-    run.text = clean(text)
+    run.text = _SIGN.sub(f"\\g<0>{WORD_JOINER}", clean(text))
     if size is not None:
         run.font.size = Pt(size)
     run.font.bold = bold
