@@ -146,7 +146,7 @@ def label_point(point: Any, text: str, page: Page, place: Any) -> None:
     label.position = place
 
 
-def ends(value: float | None, low: float | None, high: float | None) -> tuple[float | None, float | None]:
+def reaches(value: float | None, low: float | None, high: float | None) -> tuple[float | None, float | None]:
     """How far the interval reaches below and above the value."""
     if value is None or low is None or high is None:
         return None, None

@@ -27,11 +27,11 @@ from tsugiki.report.slide_chart_parts import (
     axis_of_names,
     axis_of_shares,
     draw_line,
-    ends,
     hide_labels,
     label_point,
     label_values,
     paint,
+    reaches,
     set_legend,
     set_workbook,
 )
@@ -112,7 +112,7 @@ def dots_chart(
         paint(marker.format, SUBJECT if dot.strong else OTHER)
     label_values(values, PERCENT, backed=True)
     hide_labels(values, [place for place, dot in enumerate(dots) if dot.diamond])  # they stand close to the axis
-    ends = [ends(dot.value, dot.low, dot.high) for dot in dots]
+    ends = [reaches(dot.value, dot.low, dot.high) for dot in dots]
     columns = ("E", "F") if criterion else ("D", "E")
     add_error_bars(values, "y", ends, [f"Sheet1!${column}$2:${column}${len(dots) + 1}" for column in columns], OTHER)
     if criterion:
@@ -248,7 +248,7 @@ def _curve_lines(curve: Curve, names: CurveNames, criterion: float | None) -> li
     lines = [
         _Line(
             names.measured, [(n, value) for n, value, *_ in curve.measured], width=0, marker=XL_MARKER_STYLE.CIRCLE,
-            values=True, ends=[ends(*point[1:]) for point in curve.measured],
+            values=True, ends=[reaches(*point[1:]) for point in curve.measured],
         )
     ]  # fmt: skip
     if fitted:
@@ -259,7 +259,7 @@ def _curve_lines(curve: Curve, names: CurveNames, criterion: float | None) -> li
         lines.append(
             _Line(
                 names.forecast, [(n, value) for n, value, *_ in curve.forecast], width=0, marker=XL_MARKER_STYLE.CIRCLE,
-                light=True, values=True, ends=[ends(*point[1:]) for point in curve.forecast],
+                light=True, values=True, ends=[reaches(*point[1:]) for point in curve.forecast],
             )
         )  # fmt: skip
     if criterion is not None:
