@@ -144,8 +144,7 @@ class Criteria(Knobs):
         0.02,
         ge=0,
         le=1,
-        description="the margin as a share of full fine-tuning's gain; the larger one holds, so that a share counts "
-        "from margin_points / 100 on",
+        description="share of full fine-tuning's gain as the margin, where that is more than the points",
     )
     retention_loss: float = Field(
         0.10, ge=0, description="largest allowed rise of the loss on general text, in nats per token"

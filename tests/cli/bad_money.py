@@ -60,10 +60,12 @@ CASES = (
         2,
         ("line 3 is no YAML: cpu_hour is there twice (first in line 2)",),
     ),
-    Case("prices", "Shift_JIS", table("source: 見積書".encode("cp932")), 2, ("cannot be read", "UTF-8")),
+    Case(
+        "prices", "Shift_JIS", table("source: 見積書".encode("cp932")), 2, ("is not UTF-8 (byte 8)", "Save it as UTF-8")
+    ),
     Case("prices", "a list", table("- 1\n"), 2, ("holds no keys", "--write")),
     Case("prices", "an empty file", table(""), 2, ("holds no keys",)),
-    Case("prices", "a table that holds itself", table("a: &a {b: *a}\n"), 2, ("cannot be read",)),
+    Case("prices", "a table that holds itself", table("a: &a {b: *a}\n"), 2, ("refers to another place",)),
     Case("prices", "no date", table("currency: JPY\nsource: a list\ncpu_hour: 30\n"), 2, ("date is missing",)),
     Case("prices", "no source", table("currency: JPY\ndate: 2026-11\n"), 2, ("source is missing",)),
     Case("prices", "a month that is not there", table(HEAD.replace("-11", "-13")), 2, ("2026-13", "month or a day")),

@@ -273,7 +273,10 @@ def test_money_is_an_account_with_its_prices_and_what_it_hangs_on() -> None:
     slide = opened(card).slides[MONEY]
     assert slide.shapes.title.text_frame.text == "Net value ¥95,359 a month (interval ¥67,583 to ¥118,207)"
     rows = {row[0]: row[1:] for row in table(slide)}
-    assert rows["Putting wrong answers right"] == ["−⁠¥55,040", "−⁠¥70,912 to −⁠¥41,984"]  # no line ends between sign and amount
+    assert rows["Putting wrong answers right"] == [
+        "−⁠¥55,040",
+        "−⁠¥70,912 to −⁠¥41,984",
+    ]  # no line ends between sign and amount
     assert rows["Checking answers"] == ["–1", ""] and rows["Paid back after"][0] == "4.2 months"
     found = whole(slide)
     assert "1) not counted: minutes to check an answer (left blank)" in found
@@ -359,7 +362,7 @@ def test_what_was_too_long_is_whole_in_the_notes() -> None:
     deck = opened(card)
     assert card["study"]["purpose"].strip() not in whole(deck.slides[DECISION])
     assert card["study"]["purpose"].strip() in notes(deck.slides[DECISION])
-    assert "more: see the notes and the appendix" in whole(deck.slides[RISKS])
+    assert "more: see the notes" in whole(deck.slides[RISKS])
     for failure in card["failures"]:
         assert failure["reason"].strip() in notes(deck.slides[RISKS]) or failure["reason"].strip() in whole(
             deck.slides[RISKS]

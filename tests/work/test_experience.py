@@ -87,7 +87,8 @@ def test_time_that_is_left_goes_to_seeds_that_were_cut(tmp_path):
     assert [event["trial"] for event in events if event["event"] == "spare_started"] == spare
     card = json.loads((folder / "scorecard.json").read_text(encoding="utf-8"))
     assert {method["name"]: method["seeds"] for method in card["methods"]}["lora"] == [0, 1, 2]
-    assert not any(one["what"] == "seeds" for one in card["study"]["design"]["cut"])
+    (still,) = (one for one in card["study"]["design"]["cut"] if one["what"] == "seeds")
+    assert still["after"] == cut["after"] and 0 < still["minutes"] < cut["minutes"], "of the other two methods"
 
 
 def test_no_time_left_leaves_no_trace(tmp_path):
