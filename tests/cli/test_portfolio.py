@@ -30,6 +30,6 @@ def test_the_language_is_that_of_the_cards(capsys: Any, tmp_path: Path):
 def test_only_a_page_of_its_own_is_written_over(capsys: Any, tmp_path: Path):
     place, mine = workspace(tmp_path / "studies"), tmp_path / "rows.csv"
     mine.write_text("prompt,completion\n", encoding="utf-8")
-    assert status_of(["portfolio", str(place), "--out", str(mine)]) == 1 or mine.read_text(encoding="utf-8")
+    assert status_of(["portfolio", str(place), "--out", str(mine)]) == 2
     assert "exists already, and is no page that tsugiki portfolio wrote" in capsys.readouterr().err
     assert mine.read_text(encoding="utf-8") == "prompt,completion\n"
