@@ -12,10 +12,8 @@ from typing import Annotated
 import typer
 
 from tsugiki.cli.data import AsJson
-from tsugiki.cli.registry_options import DEFAULT_FOLDER, Reason, RegistryFolder, TokenFile, acting, opened
+from tsugiki.cli.registry_options import HERE, Reason, RegistryFolder, TokenFile, acting, opened
 from tsugiki.cli.studies import print_json, print_line
-
-HERE = Path(DEFAULT_FOLDER)
 
 
 def backup(

@@ -14,10 +14,9 @@ import typer
 
 from tsugiki.cli.data import AsJson, plain
 from tsugiki.cli.registry_mlflow import mirrored
-from tsugiki.cli.registry_options import DEFAULT_FOLDER, Reason, RegistryFolder, TokenFile, acting, opened
+from tsugiki.cli.registry_options import HERE, Reason, RegistryFolder, TokenFile, acting, opened
 from tsugiki.cli.studies import print_json, print_line
 
-HERE = Path(DEFAULT_FOLDER)
 Version = Annotated[str, typer.Argument(help="NAME@3, NAME@production, or the start of a digest", show_default=False)]
 
 

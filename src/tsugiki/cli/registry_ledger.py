@@ -15,7 +15,7 @@ import typer
 
 from tsugiki.cli.data import AsJson
 from tsugiki.cli.lines import NOTHING, facts, table, when
-from tsugiki.cli.registry_options import DEFAULT_FOLDER, RegistryFolder, TokenFile, acting, opened
+from tsugiki.cli.registry_options import HERE, RegistryFolder, TokenFile, acting, opened
 from tsugiki.cli.studies import print_json, print_line, write_starter
 from tsugiki.config import LanguageName
 from tsugiki.errors import UsageError
@@ -23,8 +23,6 @@ from tsugiki.errors import UsageError
 if TYPE_CHECKING:
     from tsugiki.records.ledger import Event
     from tsugiki.records.open import Records
-
-HERE = Path(DEFAULT_FOLDER)
 
 
 def history(

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tsugiki.cli.data import AsJson
-from tsugiki.cli.registry_options import DEFAULT_FOLDER, RegistryFolder, TokenFile, acting, opened
+from tsugiki.cli.registry_options import HERE, RegistryFolder, TokenFile, acting, opened
 from tsugiki.cli.studies import print_json, print_line
 
 if TYPE_CHECKING:
     from tsugiki.records.open import Records
 
-HERE = Path(DEFAULT_FOLDER)
 Uri = Annotated[str | None, typer.Option(help="the MLflow server or store; else it is taken from MLFLOW_TRACKING_URI")]
 
 app = typer.Typer(

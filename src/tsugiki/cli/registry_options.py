@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tsugiki.records.rights import Actor
 
 DEFAULT_FOLDER = "tsugiki-registry"
+HERE = Path(DEFAULT_FOLDER)
 TOKEN = "TSUGIKI_TOKEN"  # noqa: S105 - the name of the variable, not what it holds
 
 RegistryFolder = Annotated[
@@ -32,6 +33,8 @@ SaveToken = Annotated[
     Path | None, typer.Option("--save-token", help="write the token here, for your eyes only, instead of printing it")
 ]
 Reason = Annotated[str, typer.Option("--reason", help="why, for the ledger")]
+Version = Annotated[str, typer.Argument(help="name@3, or name@alias", show_default=False)]
+Stage = Annotated[str, typer.Option("--stage", help="stage of the policy, which is also the alias: poc, pilot, …")]
 
 
 def opened(folder: Path) -> Records:

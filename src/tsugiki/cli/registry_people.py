@@ -14,16 +14,7 @@ import typer
 
 from tsugiki.cli.data import AsJson
 from tsugiki.cli.lines import facts, table, when
-from tsugiki.cli.registry_options import (
-    DEFAULT_FOLDER,
-    Reason,
-    RegistryFolder,
-    SaveToken,
-    TokenFile,
-    acting,
-    opened,
-    token_place,
-)
+from tsugiki.cli.registry_options import HERE, Reason, RegistryFolder, SaveToken, TokenFile, acting, opened, token_place
 from tsugiki.cli.studies import print_json
 
 people = typer.Typer(name="people", help="Who is in the registry, and as what.", no_args_is_help=True)
@@ -34,7 +25,6 @@ Name = Annotated[str, typer.Argument(help="name of the person", show_default=Fal
 Role = Annotated[str, typer.Option("--role", help=ROLES)]
 Days = Annotated[int, typer.Option("--days", help="days that the token lasts, at most 365")]
 ONCE = "token, shown this once"
-HERE = Path(DEFAULT_FOLDER)
 
 
 @people.command("add")

@@ -6,24 +6,19 @@ with exit status 3, one that fails with 1.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tsugiki.cli.data import AsJson
 from tsugiki.cli.lines import facts, table, when
-from tsugiki.cli.registry_options import DEFAULT_FOLDER, Reason, RegistryFolder, TokenFile, acting, opened
+from tsugiki.cli.registry_options import HERE, Reason, RegistryFolder, Stage, TokenFile, Version, acting, opened
 from tsugiki.cli.studies import UNDECIDABLE, print_json
 
 if TYPE_CHECKING:
     from tsugiki.work.requests import Standing
 
-HERE = Path(DEFAULT_FOLDER)
-Version = Annotated[str, typer.Argument(help="name@3, or name@alias", show_default=False)]
-Alias = Annotated[str, typer.Argument(help="name@production, or another alias", show_default=False)]
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST", help="such as r12", show_default=False)]
-Stage = Annotated[str, typer.Option("--stage", help="stage of the policy, which is also the alias: poc, pilot, …")]
 
 
 def request(

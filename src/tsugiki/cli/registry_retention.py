@@ -5,16 +5,14 @@ Added to the sub-app by `main`. Each command parses, calls one function of `work
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tsugiki.cli.data import AsJson
-from tsugiki.cli.registry_options import DEFAULT_FOLDER, RegistryFolder, TokenFile, acting, opened
+from tsugiki.cli.registry_options import HERE, RegistryFolder, TokenFile, acting, opened
 from tsugiki.cli.studies import print_json, print_line
 
-HERE = Path(DEFAULT_FOLDER)
 Why = Annotated[str, typer.Option("--reason", help="why, for the ledger; without the content itself")]
 What = Annotated[str, typer.Argument(help="NAME@3, NAME, or * for everything", show_default=False)]
 
