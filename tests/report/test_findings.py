@@ -107,3 +107,11 @@ def test_steps_follow_the_verdict() -> None:
 
 def _texts(card: dict) -> list[str]:
     return [risk.text for risk in risks(card)]
+
+
+def test_a_method_that_was_not_measured_says_nothing_about_full() -> None:
+    card = full_card("en")
+    card["methods"][0]["against_full"] = None
+    assert any("no result for full fine-tuning" in risk.text for risk in risks(card))
+    card["methods"][0]["quality"] |= {"estimate": None, "low": None, "high": None}
+    assert not any("no result for full fine-tuning" in risk.text for risk in risks(card))

@@ -121,3 +121,13 @@ def test_any_text_is_read_or_refused_in_a_sentence(text: str, tmp_path_factory: 
         read_prices(path)
     except UsageError as error:
         assert str(error)
+
+
+def test_a_way_of_paying_without_its_price_is_lacking(tmp_path: Path) -> None:
+    def lacks(text: str) -> list[str]:
+        found: list[str] = summary_of(read_prices(write(tmp_path, f"{HEAD}{text}")))["lacks"]
+        return found
+
+    assert "machine_price" in lacks("wage_hour: 3000\n")
+    assert "machine_price" in lacks("cpu_hour: 60\nbusiness_case:\n  serving_paid: reserved\n")
+    assert "machine_price" not in lacks("gpu_hour: 60\n")

@@ -95,3 +95,13 @@ def test_each_study_is_judged_by_the_others():
     ] * 3
     alone = held_out(lessons[:1])
     assert alone[0]["from"] == 0 and alone[0]["learned"] == alone[0]["rules"]
+
+
+def test_methods_that_do_not_take_part_ask_for_no_tries():
+    earlier = [
+        lesson(str(number), lora={1e-3: 0.5, 2e-3: 0.9, 5e-4: 0.8}, adapter={rate: 0.1, 9e-9: 0.9})
+        for number, rate in enumerate((1e-3, 3e-3, 5e-4))
+    ]
+    alone = make_prior(Design(methods=("lora", "full")), HERE, capacity=1000, lessons=earlier)
+    beside = make_prior(Design(methods=("lora", "adapter")), HERE, capacity=1000, lessons=earlier)
+    assert alone.tries < beside.tries == 3

@@ -49,7 +49,7 @@ class FactReport:
 def agree(prediction: str, reference: str) -> FactReport:
     ours, theirs = facts(prediction), facts(reference)
     numbers = _difference("number", map(_number, theirs.quantities), map(_number, ours.quantities))
-    units = _difference("unit", filter(None, map(_unit, theirs.quantities)), filter(None, map(_unit, ours.quantities)))
+    units = _difference("unit", _units(theirs), _units(ours))
     if not numbers and not units:  # the same numbers and the same units, but paired the other way
         units = _difference("unit", map(_shown, theirs.quantities), map(_shown, ours.quantities))
     negations = _difference("negation", [str(theirs.negations)], [str(ours.negations)])
@@ -71,8 +71,9 @@ def _number(quantity: Quantity) -> str:
     return quantity.bound + quantity.number
 
 
-def _unit(quantity: Quantity) -> str:
-    return quantity.unit
+def _units(found: Facts) -> list[str]:
+    """A number without one is no wrong unit."""
+    return [each.unit for each in found.quantities if each.unit]
 
 
 def _shown(quantity: Quantity) -> str:

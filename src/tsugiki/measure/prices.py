@@ -20,7 +20,7 @@ Way = Literal["hour", "reserved", "on_premises"]
 Paid = Literal["cheapest", "hour", "reserved", "on_premises"]
 Serving = Literal["as_needed", "kept_on"]
 
-LARGEST = 1e15  # an amount beyond it is a slip of the pen
+LARGEST = 1e15  # an amount, a time or a size beyond it is a slip of the pen
 MONTH_HOURS = 744.0  # of the longest month
 
 

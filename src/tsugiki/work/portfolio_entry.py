@@ -16,6 +16,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from tsugiki.measure.prices import LARGEST
 from tsugiki.measure.unpaired import difference_of_intervals
 from tsugiki.report.scorecard import Card, subject
 from tsugiki.work.find_cards import Found
@@ -23,7 +24,6 @@ from tsugiki.work.verdict import FEWEST_SEEDS
 
 COMPARED = ("beats_reference", "not_better_than_reference", "worse_than_reference")
 AGREEING = 0.005  # between a paired difference and that of the two numbers it is of; more is another comparison
-LARGEST_NUMBER = 1e15  # a time, a size or an amount beyond it is a mistake of whoever wrote the card
 
 Entry = dict[str, Any]
 
@@ -208,4 +208,4 @@ def _number(value: Any) -> float | None:
         number = float(value)
     except OverflowError:
         return None
-    return number if abs(number) <= LARGEST_NUMBER else None  # NaN is not, either
+    return number if abs(number) <= LARGEST else None  # NaN is not, either
