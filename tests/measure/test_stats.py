@@ -323,3 +323,16 @@ def test_the_bound_of_non_inferiority_is_the_one_that_decides():
     found = non_inferiority([ours.tolist()], [theirs.tolist()], 0.02, confidence=0.95)
     assert found.difference.low < found.bound < found.difference.value
     assert (found.bound > -0.02) == (found.holds is True)
+
+
+def test_an_overwhelming_gain_shows_in_spite_of_uneven_seeds():
+    rng = np.random.default_rng(0)
+    ours = [rng.binomial(1, rate, 200).astype(float).tolist() for rate in (0.93, 0.80, 0.89)]
+    assert superiority(ours, [rng.binomial(1, 0.1, 200).astype(float).tolist()]) < 0.01
+
+
+@pytest.mark.parametrize("wins", [13, 20, 60])
+def test_beyond_what_signs_drawn_at_random_can_show_the_tail_is_on_the_careful_side(wins):
+    scores = np.linspace(0.9, 1.0, wins)
+    found = superiority([scores.tolist()], [[0.0] * wins])
+    assert 2 * 0.5**wins <= found <= 4 / 5000  # all signs alike, and no better than what is seen once at most
