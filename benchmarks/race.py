@@ -56,7 +56,11 @@ def answer(side: Callable[[Job], Outcome]) -> None:
 
 
 def peak_memory_bytes() -> int:
-    """The largest resident size this process ever had."""
+    """The most that this process ever held on the GPU, or where there is none its largest resident size."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -68,13 +72,14 @@ def held_out_loss(model: Any, tokenizer: Any, pairs: Sequence[Pair]) -> float:
     import torch
 
     total, tokens = 0.0, 0
+    device = "cuda" if torch.cuda.is_available() else "cpu"  # where every side holds its model
     model.eval()
     with torch.no_grad():
         for prompt, completion in pairs:
             before = tokenizer(prompt).input_ids
             after = [*tokenizer(completion, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
-            logits_BTV = model(input_ids=torch.tensor([before + after])).logits.float()
-            predicting_NV = logits_BTV[0, len(before) - 1 : -1]
-            total += float(torch.nn.functional.cross_entropy(predicting_NV, torch.tensor(after), reduction="sum"))
+            logits_BTV = model(input_ids=torch.tensor([before + after], device=device)).logits.float()
+            predicting_NV, expected_N = logits_BTV[0, len(before) - 1 : -1], torch.tensor(after, device=device)
+            total += float(torch.nn.functional.cross_entropy(predicting_NV, expected_N, reduction="sum"))
             tokens += len(after)
     return total / tokens

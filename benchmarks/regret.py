@@ -5,21 +5,25 @@ alone; then every cell of a grid (ranks x rates of LoRA, rates of the other meth
 the test set. Regret is the test score of the best cell less that of the choice, which is trained like a cell, with a
 paired interval; being the best of many on one test set, it is flattered by luck. The share is that of rows trained on.
 With --after-others the searches of each task start from what those of the others have taught. Every cell is kept as a
-study keeps its trials, in .data/regret, so that a run that was broken off goes on. Writes
+study keeps its trials, in .data/regret, so that a run that was broken off goes on. Trials share the processes of
+--workers one after the other, and the machine where there are several: scores count here, not seconds or bytes. Writes
 benchmarks/results/regret.json with every cell's score.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, replace
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.tasks import write_task
+from benchmarks.tasks import task_file
 from tsugiki.config import Design, MethodName, PlanSpec, Recipe
+from tsugiki.engine.device import accelerator_name
 from tsugiki.files import write_json
 from tsugiki.fingerprint import machine, package_versions
 from tsugiki.measure.stats import paired_difference
@@ -31,8 +35,8 @@ from tsugiki.work.lessons import Lesson, lesson_of
 from tsugiki.work.orders import Orders, plans_for, search_id
 from tsugiki.work.prepare import ALL, DataSpec, divided, read_check, read_source, usable_findings, write_parts
 from tsugiki.work.prior import make_prior
-from tsugiki.work.process import run_in_process
-from tsugiki.work.spec import TrialSpec, is_finished, read_result
+from tsugiki.work.spec import TrialSpec, is_finished, read_result, write_result
+from tsugiki.work.trial import clear_scratch, outcome
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "regret.json"
@@ -44,35 +48,42 @@ DESIGN = Design(methods=SIMPLEST_FIRST, tries=3, test_share=0.3, dev_share=0.15)
 Values = dict[str, Any]
 
 
-def choose_and_compare(task: str, arguments: argparse.Namespace, lessons: tuple[Lesson, ...]) -> tuple[Values, Lesson]:
+def choose(
+    task: str, arguments: argparse.Namespace, lessons: tuple[Lesson, ...], workers: Executor
+) -> tuple[Values, Lesson]:
+    """The automatic choice beside the whole grid, and what the searches taught."""
     folder = FOLDER / f"{task}-{arguments.rows}-{arguments.steps}"
-    data = FOLDER / f"{task}-{arguments.rows}.csv"
-    write_task(task, data, arguments.rows)
+    data = task_file(task, arguments.rows)
     recipe = Recipe(batch_size=arguments.batch_size, seed=arguments.seed)
     plans = plans_for(SIMPLEST_FIRST, PlanSpec(rank="auto"))
     orders = Orders(BASES[task[0]], DESIGN, plans, recipe, "plain")
     _prepare(folder, data)
-    inspection = _run(orders.inspection(), folder)
+    inspection = _run(orders.inspection(), folder, workers)
     orders = replace(orders, base_digest=inspection["identity"]["digest"])
     features = study_features(folder, inspection)
-    prior = make_prior(DESIGN, features, capacity=inspection["capacity"], lessons=lessons)
+    orders = replace(orders, prior=make_prior(DESIGN, features, capacity=inspection["capacity"], lessons=lessons))
     own = folder / "after-others" if lessons else folder / "alone"
     _prepare(own, data)
-    found, searches = _automatic(replace(orders, prior=prior), own, arguments.steps)
-    lesson = lesson_of(folder, task, features, searches)
+    searches, grid = _searches(orders, own, arguments.steps), _grid(orders, folder, arguments.steps)
+    with ThreadPoolExecutor(len(searches) + len(grid)) as waiting:  # for a worker
+        tried = waiting.map(lambda one: _run(one, own, workers), searches)
+        scores = waiting.map(lambda one: _cell(one, folder, workers), grid)
+        found = dict(zip(SIMPLEST_FIRST, tried, strict=True))
+        chosen = _chosen(orders, own, arguments.steps, found, workers)
+        cells = {spec.id: score for spec, score in zip(grid, scores, strict=True)}
+    lesson = lesson_of(folder, task, features, found)
     assert lesson is not None, "a task without a search"
-    cells = {name: _cell(spec, folder) for name, spec in _grid(replace(orders, prior=prior), folder, arguments.steps)}
     best = max(cells, key=lambda name: cells[name]["score"])
-    grid_rows = len(cells) * arguments.steps * arguments.batch_size
-    apart = paired_difference([_marks(cells[best])], [_marks(found)], confidence=0.95) if found["right"] else None
+    grid_rows = sum(cell["steps"] for cell in cells.values()) * arguments.batch_size
+    apart = paired_difference([_marks(cells[best])], [_marks(chosen)], confidence=0.95) if chosen["right"] else None
     return {
         "task": task,
-        "chosen": found,
+        "chosen": chosen,
         "best": {"name": best, **cells[best]},
-        "regret": cells[best]["score"] - found["score"],
+        "regret": cells[best]["score"] - chosen["score"],
         "regret_interval": None if apart is None else [apart.low, apart.high],
-        "share": found["rows_trained"] / grid_rows,
-        "lessons": len(prior.lessons),
+        "share": chosen["rows_trained"] / grid_rows,
+        "lessons": len(orders.expected.lessons),
         "cells": cells,
         "features": asdict(features),
     }, lesson
@@ -86,56 +97,54 @@ def _prepare(folder: Path, data: Path) -> None:
         write_parts(source, folder, findings, divided(source, findings, DESIGN))
 
 
-def _automatic(orders: Orders, folder: Path, steps: int) -> tuple[Values, dict[MethodName, Values]]:
-    """Searches of all methods, and the training of the one that dev says to take."""
-    prior = orders.expected
-    searches: dict[MethodName, Values] = {}
-    for method in SIMPLEST_FIRST:
-        trial = PlannedTrial(
-            search_id(method), "search", 0.0, method, orders.recipe.seed, steps=search_steps(steps), tries=prior.tries
-        )
-        searches[method] = _run(orders.for_trial(trial, folder), folder)
+def _searches(orders: Orders, folder: Path, steps: int) -> list[TrialSpec]:
+    shared: Values = {"steps": search_steps(steps), "tries": orders.expected.tries}
+    trials = (
+        PlannedTrial(search_id(method), "search", 0.0, method, orders.recipe.seed, **shared)
+        for method in SIMPLEST_FIRST
+    )
+    return [orders.for_trial(trial, folder) for trial in trials]
+
+
+def _chosen(orders: Orders, folder: Path, steps: int, searches: dict[MethodName, Values], workers: Executor) -> Values:
+    """The training of the method that dev says to take, at the rate and rank that its search found."""
     method = simplest_method([{**searches[one], "method": one} for one in SIMPLEST_FIRST])
     assert method is not None, "no search that ended"
-    trial = PlannedTrial("chosen", "train", 0.0, method, orders.recipe.seed, steps=steps)
-    spec = orders.for_trial(trial, folder)
-    rows = [one.get("steps", 0) for found in searches.values() for one in found["tries"]]
-    trained = (sum(rows) + steps) * orders.recipe.batch_size
-    cell = _cell(spec, folder)
-    return {"method": method, "rank": spec.plan.rank, "rows_trained": trained, **cell}, searches
+    spec = orders.for_trial(PlannedTrial("chosen", "train", 0.0, method, orders.recipe.seed, steps=steps), folder)
+    cell = _cell(spec, folder, workers)
+    tries = sum(one.get("steps", 0) for found in searches.values() for one in found["tries"])
+    return {"rows_trained": (tries + cell["steps"]) * orders.recipe.batch_size, **cell}
 
 
-def _grid(orders: Orders, folder: Path, steps: int) -> Iterator[tuple[str, TrialSpec]]:
+def _grid(orders: Orders, folder: Path, steps: int) -> list[TrialSpec]:
+    cells = []
     for method in SIMPLEST_FIRST:
         for rank in RANKS if method == "lora" else (PlanSpec().rank,):
+            ranked = replace(orders, plans=plans_for(SIMPLEST_FIRST, PlanSpec(rank=rank)))
             for place, rate in enumerate(learning_rates(method, RATES)):
-                trial = PlannedTrial(
-                    f"grid-{method}-{rank}-{place}", "train", 0.0, method, orders.recipe.seed, steps=steps
-                )
-                spec = replace(orders, plans=plans_for(SIMPLEST_FIRST, PlanSpec(rank=rank))).for_trial(trial, folder)
+                name = f"grid-{method}-{rank}-{place}"
+                trial = PlannedTrial(name, "train", 0.0, method, orders.recipe.seed, steps=steps)
+                spec = ranked.for_trial(trial, folder)
                 recipe = spec.recipe.model_copy(update={"learning_rate": rate})
-                yield trial.id, spec.model_copy(update={"recipe": recipe})
+                cells.append(spec.model_copy(update={"recipe": recipe}))
+    return cells
 
 
-def _cell(spec: TrialSpec, folder: Path) -> Values:
+def _cell(spec: TrialSpec, folder: Path, workers: Executor) -> Values:
     """Test score as exact match, dev loss; a cell that diverges has lost."""
-    found = _run(spec, folder, needed=False)
+    found = _run(spec, folder, workers, needed=False)
     about = {"learning_rate": spec.recipe.learning_rate, "rank": spec.plan.rank, "method": spec.plan.method}
     if found["status"] != "done":
-        return {**about, "score": 0.0, "dev_loss": None, "reason": found["reason"], "right": ""}
+        return {**about, "score": 0.0, "dev_loss": None, "reason": found["reason"], "right": "", "steps": 0}
     right = [one["predicted"] == one["expected"] for one in found["predictions"]]
     marks = "".join("1" if one else "0" for one in right)
-    seconds = found["training"]["seconds"]
-    return {**about, "score": mean(right), "dev_loss": found["dev_loss"], "right": marks, "seconds": seconds}
+    steps = found["training"]["steps"]
+    return {**about, "score": mean(right), "dev_loss": found["dev_loss"], "right": marks, "steps": steps}
 
 
-def _marks(cell: Values) -> list[float]:
-    return [float(mark) for mark in cell["right"]]
-
-
-def _run(spec: TrialSpec, folder: Path, *, needed: bool = True) -> Values:
+def _run(spec: TrialSpec, folder: Path, workers: Executor, *, needed: bool = True) -> Values:
     if not is_finished(folder, spec):
-        run_in_process(spec, folder, _silent)
+        workers.submit(_carry_out, spec, folder).result()
     found = read_result(folder, spec.id)
     assert found is not None, spec.id
     if needed and found["status"] != "done":
@@ -143,8 +152,14 @@ def _run(spec: TrialSpec, folder: Path, *, needed: bool = True) -> Values:
     return found
 
 
-def _silent(_: Any) -> None:
-    pass
+def _marks(cell: Values) -> list[float]:
+    return [float(mark) for mark in cell["right"]]
+
+
+def _carry_out(spec: TrialSpec, folder: Path) -> None:
+    """In a process of the pool: the result is on disk afterwards, whatever became of the trial."""
+    write_result(folder, outcome(spec, folder, lambda _: None))
+    clear_scratch(folder, spec.id, keep_log=False)
 
 
 def main() -> None:
@@ -154,24 +169,33 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150, help="of a cell; a try takes a third")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="processes that train at once")
     parser.add_argument("--after-others", action="store_true", help="once more, with the lessons of the other tasks")
     parser.add_argument("--out", type=Path, default=RESULT)
     arguments = parser.parse_args()
     tasks = arguments.task or ["E1", "E5", "E6", "J1", "J5", "J6"]
     settings = {name: getattr(arguments, name) for name in ("rows", "steps", "batch_size", "seed")}
-    about = {"settings": settings, "packages": package_versions(("torch", "transformers")), "machine": machine()}
+    versions = package_versions(("torch", "transformers"))
+    about = {"settings": settings, "packages": versions, "machine": machine(accelerator_name())}
     found: Values = {}
     after: Values = {}
-    lessons: dict[str, Lesson] = {}
-    for task in tasks:
-        found[task], lessons[task] = choose_and_compare(task, arguments, ())
-        print(f"{task}: regret {found[task]['regret']:.3f} at {found[task]['share']:.0%} of the grid", flush=True)
-        write_json(arguments.out, {"tasks": found, "after_others": after, **about})
-    for task in tasks if arguments.after_others else ():
-        others = tuple(lesson for other, lesson in lessons.items() if other != task)
-        after[task], _ = choose_and_compare(task, arguments, others)
-        print(f"{task} after the others: regret {after[task]['regret']:.3f} at {after[task]['share']:.0%}", flush=True)
-        write_json(arguments.out, {"tasks": found, "after_others": after, **about})
+    with (
+        ProcessPoolExecutor(arguments.workers, get_context("spawn")) as workers,
+        ThreadPoolExecutor(arguments.workers) as side_by_side,
+    ):
+
+        def judged(kind: str, kept: Values, lessons_for: Callable[[str], tuple[Lesson, ...]]) -> Iterator[Lesson]:
+            results = side_by_side.map(lambda one: choose(one, arguments, lessons_for(one), workers), tasks)
+            for task, (values, lesson) in zip(tasks, results, strict=True):
+                kept[task] = values
+                print(f"{task}{kind}: regret {values['regret']:.3f} at {values['share']:.0%} of the grid", flush=True)
+                write_json(arguments.out, {"tasks": found, "after_others": after, **about})
+                yield lesson
+
+        lessons = dict(zip(tasks, judged("", found, lambda _: ()), strict=True))
+        others = {one: tuple(lessons[task] for task in tasks if task != one) for one in tasks}
+        if arguments.after_others:
+            list(judged(" after the others", after, others.__getitem__))
 
 
 if __name__ == "__main__":

@@ -21,10 +21,11 @@ from typing import Any
 
 from benchmarks.matrix_peak import lora_flops, peak_flops
 from benchmarks.race import Job, Outcome
-from benchmarks.tasks import write_task
+from benchmarks.random_base import SHAPES, random_base
+from benchmarks.tasks import task_file
 from tsugiki.engine.base import BaseSpec, load_tokenizer, locate_base
 from tsugiki.engine.batches import encode
-from tsugiki.engine.device import multiplies_bfloat16, pick_device
+from tsugiki.engine.device import accelerator_name, multiplies_bfloat16, pick_device
 from tsugiki.files import write_json
 from tsugiki.fingerprint import machine
 
@@ -47,7 +48,8 @@ class Setting:
     task: str
     rows: int  # trained once each
     checkpoint_activations: bool = True
-    base: str = "smollm2-135m"
+    base: str = "smollm2-135m"  # or one of SHAPES, with random weights
+    on_gpu: bool = False
 
 
 # bfloat16 is run where the machine multiplies it natively: emulated, it says nothing about either side. E1 has short
@@ -62,6 +64,18 @@ SETTINGS = {
 } | {
     f"{precision}, Gemma 3 270M, short rows": Setting(precision, "E1", 48, base="gemma3-270m")
     for precision in ("bfloat16", "float32")
+}
+# A GPU is through with those before its clocks have settled: more rows, and a base of a size that keeps it busy.
+SETTINGS |= {
+    f"GPU, bfloat16, {name}{'' if checkpointing else ', without activation checkpointing'}": Setting(
+        "bfloat16", task, rows, checkpointing, base, on_gpu=True
+    )
+    for name, task, rows, base in (
+        ("short rows", "E1", 480, "smollm2-135m"),
+        ("long rows", "E6", 320, "smollm2-135m"),
+        ("Llama 1B shape, long rows", "E6", 320, "llama-1b"),
+    )
+    for checkpointing in (True, False)
 }
 
 
@@ -85,15 +99,13 @@ def race(peer: str, pairs: int, settings: tuple[str, ...]) -> Iterator[tuple[str
 
 
 def make_job(setting: Setting) -> Job:
-    task = ROOT / ".data" / f"speed-{setting.task}.csv"
-    write_task(setting.task, task, setting.rows + HELD_OUT)
-    with task.open(encoding="utf-8", newline="") as file:
+    with task_file(setting.task, setting.rows + HELD_OUT).open(encoding="utf-8", newline="") as file:
         rows_of_file = list(csv.DictReader(file))
     # The space before the answer belongs to the answer here: TRL tokenises prompt and completion as one text, and only
     # with this boundary both sides train on the same tokens.
     pairs = tuple((row["prompt"].rstrip(" "), f" {row['completion']}") for row in rows_of_file)
     return Job(
-        base=str(locate_base(BaseSpec(setting.base))),
+        base=str(random_base(setting.base) if setting.base in SHAPES else locate_base(BaseSpec(setting.base))),
         precision=setting.precision,
         train=pairs[: setting.rows],
         held_out=pairs[setting.rows :],
@@ -162,11 +174,14 @@ def _line(outcomes: dict[str, Outcome], tokens: int) -> str:
 
 def _usual_settings(peer: str) -> list[str]:
     """In number formats that this machine multiplies natively; the 262k words of Gemma against TRL alone."""
-    native = multiplies_bfloat16(pick_device("auto"))
+    device = pick_device("auto")
+    native = multiplies_bfloat16(device)
     return [
         name
         for name, setting in SETTINGS.items()
-        if (setting.precision == "float32" or native) and (peer == "trl" or setting.base == Setting.base)
+        if setting.on_gpu == (device.type == "cuda")
+        and (setting.precision == "float32" or native)
+        and (peer == "trl" or setting.base == Setting.base)
     ]
 
 
@@ -187,7 +202,9 @@ def main() -> None:
     rows: dict[str, Any] = {}
     for name, row in race(peer, arguments.pairs, tuple(arguments.setting or _usual_settings(peer))):
         rows[name] = row
-        write_json(out, {"peer": peer, "rows": rows, "packages": _versions(peer), "machine": machine()})
+        write_json(
+            out, {"peer": peer, "rows": rows, "packages": _versions(peer), "machine": machine(accelerator_name())}
+        )
         print(f"{name}: {row['tokens_per_second_ratio']:.2f} x tokens/s, {row['peak_memory_ratio']:.2f} x peak memory")
 
 

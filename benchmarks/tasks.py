@@ -31,7 +31,6 @@ from pathlib import Path
 from typing import Any
 
 from tsugiki.fingerprint import digest_bytes
-from tsugiki.work.demo import catalogue, finding_rows
 
 Row = tuple[str, str, str]  # prompt, completion, group
 
@@ -61,11 +60,15 @@ def parts() -> list[Row]:
 
 def findings() -> list[Row]:
     """E5. The rows of the English demonstration."""
+    from tsugiki.work.demo import finding_rows  # with it comes all that a report needs, which tasks do not
+
     return [(prompt, completion, prompt) for prompt, completion in finding_rows()]
 
 
 def explanations() -> list[Row]:
     """E6. The documentation of a rule, whole paragraphs of it up to LONGEST_TEXT characters; 100 to 300 tokens."""
+    from tsugiki.work.demo import catalogue
+
     rows = []
     for rule in catalogue():
         text = ""
@@ -116,6 +119,14 @@ TASKS: dict[str, Callable[[], list[Row]]] = {
     "J5": variants,
     "J6": katakana,
 }
+
+
+def task_file(name: str, rows: int) -> Path:
+    """The task's file of that many rows; one that lies there already is taken as it is."""
+    path = CACHE / "tasks" / f"{name}-{rows}.csv"
+    if not path.is_file():
+        write_task(name, path, rows)
+    return path
 
 
 def write_task(name: str, out: Path, rows: int | None = None) -> int:

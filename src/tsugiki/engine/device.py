@@ -55,6 +55,11 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return not _cpu_flags().isdisjoint(NATIVE_BFLOAT16)
 
 
+def accelerator_name() -> str | None:
+    """What a machine's fingerprint says of the GPU; None without one."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
 def tokens_per_pass(micro_tokens: int, device: torch.device) -> int:
     """What 0 stands for: as few tokens as keep the device busy, since activations are what grows with them.
 

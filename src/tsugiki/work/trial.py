@@ -73,14 +73,12 @@ def _carry_out(spec: TrialSpec, study: Path, emit: Emit) -> dict[str, Any]:
 
 
 def _framed(spec: TrialSpec, status: Any, **values: Any) -> dict[str, Any]:
+    from tsugiki.engine.device import accelerator_name
+
     seconds = time.perf_counter() - STARTED
-    return result(spec, status, tsugiki=__version__, machine=machine(_accelerator()), wall_seconds=seconds, **values)
-
-
-def _accelerator() -> str | None:
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return result(
+        spec, status, tsugiki=__version__, machine=machine(accelerator_name()), wall_seconds=seconds, **values
+    )
 
 
 def _is_out_of_memory(error: Exception) -> bool:
