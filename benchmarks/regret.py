@@ -56,7 +56,7 @@ def choose(
     data = task_file(task, arguments.rows)
     recipe = Recipe(batch_size=arguments.batch_size, seed=arguments.seed)
     plans = plans_for(SIMPLEST_FIRST, PlanSpec(rank="auto"))
-    orders = Orders(BASES[task[0]], DESIGN, plans, recipe, "plain")
+    orders = Orders(arguments.base or BASES[task[0]], DESIGN, plans, recipe, "plain")
     _prepare(folder, data)
     inspection = _run(orders.inspection(), folder, workers)
     orders = replace(orders, base_digest=inspection["identity"]["digest"])
@@ -165,6 +165,7 @@ def _carry_out(spec: TrialSpec, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="The automatic choice against a whole grid.")
     parser.add_argument("--task", action="append", help="default: E1 E5 E6 J1 J5 J6")
+    parser.add_argument("--base", help="the same for all tasks; default: SmolLM2 for English, Gemma 3 for Japanese")
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--steps", type=int, default=150, help="of a cell; a try takes a third")
     parser.add_argument("--batch-size", type=int, default=8)
@@ -174,7 +175,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULT)
     arguments = parser.parse_args()
     tasks = arguments.task or ["E1", "E5", "E6", "J1", "J5", "J6"]
-    settings = {name: getattr(arguments, name) for name in ("rows", "steps", "batch_size", "seed")}
+    settings = {name: getattr(arguments, name) for name in ("base", "rows", "steps", "batch_size", "seed")}
     versions = package_versions(("torch", "transformers"))
     about = {"settings": settings, "packages": versions, "machine": machine(accelerator_name())}
     found: Values = {}
