@@ -164,7 +164,7 @@ def _carry_out(spec: TrialSpec, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="The automatic choice against a whole grid.")
-    parser.add_argument("--task", action="append", help="default: E1 E5 E6 J1 J5 J6")
+    parser.add_argument("--task", action="append", help="default: E1 E4 E5 J1 J5 J6")
     parser.add_argument("--base", help="the same for all tasks; default: SmolLM2 for English, Gemma 3 for Japanese")
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--steps", type=int, default=150, help="of a cell; a try takes a third")
@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--after-others", action="store_true", help="once more, with the lessons of the other tasks")
     parser.add_argument("--out", type=Path, default=RESULT)
     arguments = parser.parse_args()
-    tasks = arguments.task or ["E1", "E5", "E6", "J1", "J5", "J6"]
+    tasks = arguments.task or ["E1", "E4", "E5", "J1", "J5", "J6"]
     settings = {name: getattr(arguments, name) for name in ("base", "rows", "steps", "batch_size", "seed")}
     versions = package_versions(("torch", "transformers"))
     about = {"settings": settings, "packages": versions, "machine": machine(accelerator_name())}

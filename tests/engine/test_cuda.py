@@ -36,10 +36,7 @@ def folder(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
-def small_gpu() -> Iterator[None]:
-    """A GPU of which this process may use a thousandth."""
-    torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(0.001)
+def limited() -> Iterator[None]:
     yield
     torch.cuda.set_per_process_memory_fraction(1.0)
 
@@ -162,12 +159,19 @@ def test_a_killed_run_goes_on(tiny_llama: Path, tmp_path: Path) -> None:
     assert losses(resumed) == pytest.approx(losses(whole), abs=1e-4)
 
 
-def test_memory_that_runs_out_is_a_result_with_advice(tiny_llama: Path, small_gpu: None) -> None:
+def test_memory_that_runs_out_is_a_result_with_advice(tiny_llama: Path, limited: None) -> None:
+    """This process may have no more than it has, and all of that is taken."""
     base = load(tiny_llama, "cuda")
-    hog = torch.empty(int(0.0009 * torch.cuda.get_device_properties(0).total_memory), dtype=torch.uint8, device="cuda")
+    held = torch.cuda.memory_reserved() / torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(held)
+    taken, size = [], 2**22
+    while size >= 512:
+        try:
+            taken.append(torch.empty(size, dtype=torch.uint8, device="cuda"))
+        except torch.OutOfMemoryError:
+            size //= 2
     with pytest.raises(DoesNotFit, match="Out of memory"):
-        run(base, PLANS["full"], RECIPE.model_copy(update={"batch_size": 16}))
-    del hog
+        run(base, PLANS["lora"])
 
 
 def test_the_meter_reads_the_devices_own_peak(tiny_llama: Path) -> None:
