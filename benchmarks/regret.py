@@ -13,7 +13,6 @@ benchmarks/results/regret.json with every cell's score.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from multiprocessing import get_context
@@ -43,6 +42,7 @@ RESULT = ROOT / "benchmarks" / "results" / "regret.json"
 FOLDER = ROOT / ".data" / "regret"
 BASES = {"E": "smollm2-135m", "J": "gemma3-270m"}
 RANKS, RATES = (2, 4, 8, 16, 32), 4
+EVALUATIONS = 5  # on dev in the course of a training
 DESIGN = Design(methods=SIMPLEST_FIRST, tries=3, test_share=0.3, dev_share=0.15)
 
 Values = dict[str, Any]
@@ -54,7 +54,7 @@ def choose(
     """The automatic choice beside the whole grid, and what the searches taught."""
     folder = FOLDER / f"{task}-{arguments.rows}-{arguments.steps}"
     data = task_file(task, arguments.rows)
-    recipe = Recipe(batch_size=arguments.batch_size, seed=arguments.seed)
+    recipe = Recipe(batch_size=arguments.batch_size, evaluations=EVALUATIONS, seed=arguments.seed)
     plans = plans_for(SIMPLEST_FIRST, PlanSpec(rank="auto"))
     orders = Orders(arguments.base or BASES[task[0]], DESIGN, plans, recipe, "plain")
     _prepare(folder, data)
@@ -180,23 +180,18 @@ def main() -> None:
     about = {"settings": settings, "packages": versions, "machine": machine(accelerator_name())}
     found: Values = {}
     after: Values = {}
-    with (
-        ProcessPoolExecutor(arguments.workers, get_context("spawn")) as workers,
-        ThreadPoolExecutor(arguments.workers) as side_by_side,
-    ):
+    with ProcessPoolExecutor(arguments.workers, get_context("spawn")) as workers:
 
-        def judged(kind: str, kept: Values, lessons_for: Callable[[str], tuple[Lesson, ...]]) -> Iterator[Lesson]:
-            results = side_by_side.map(lambda one: choose(one, arguments, lessons_for(one), workers), tasks)
-            for task, (values, lesson) in zip(tasks, results, strict=True):
-                kept[task] = values
-                print(f"{task}{kind}: regret {values['regret']:.3f} at {values['share']:.0%} of the grid", flush=True)
-                write_json(arguments.out, {"tasks": found, "after_others": after, **about})
-                yield lesson
+        def judge(task: str, kept: Values, lessons: tuple[Lesson, ...]) -> Lesson:
+            kept[task], lesson = choose(task, arguments, lessons, workers)
+            regret, share = kept[task]["regret"], kept[task]["share"]
+            print(f"{task} with {len(lessons)} lessons: regret {regret:.3f} at {share:.0%} of the grid", flush=True)
+            write_json(arguments.out, {"tasks": found, "after_others": after, **about})
+            return lesson
 
-        lessons = dict(zip(tasks, judged("", found, lambda _: ()), strict=True))
-        others = {one: tuple(lessons[task] for task in tasks if task != one) for one in tasks}
-        if arguments.after_others:
-            list(judged(" after the others", after, others.__getitem__))
+        lessons = {task: judge(task, found, ()) for task in tasks}
+        for task in tasks if arguments.after_others else ():
+            judge(task, after, tuple(lessons[other] for other in tasks if other != task))
 
 
 if __name__ == "__main__":
