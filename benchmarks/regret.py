@@ -42,7 +42,6 @@ RESULT = ROOT / "benchmarks" / "results" / "regret.json"
 FOLDER = ROOT / ".data" / "regret"
 BASES = {"E": "smollm2-135m", "J": "gemma3-270m"}
 RANKS, RATES = (2, 4, 8, 16, 32), 4
-EVALUATIONS = 5  # on dev in the course of a training
 DESIGN = Design(methods=SIMPLEST_FIRST, tries=3, test_share=0.3, dev_share=0.15)
 
 Values = dict[str, Any]
@@ -54,7 +53,7 @@ def choose(
     """The automatic choice beside the whole grid, and what the searches taught."""
     folder = FOLDER / f"{task}-{arguments.rows}-{arguments.steps}"
     data = task_file(task, arguments.rows)
-    recipe = Recipe(batch_size=arguments.batch_size, evaluations=EVALUATIONS, seed=arguments.seed)
+    recipe = Recipe(batch_size=arguments.batch_size, seed=arguments.seed)
     plans = plans_for(SIMPLEST_FIRST, PlanSpec(rank="auto"))
     orders = Orders(arguments.base or BASES[task[0]], DESIGN, plans, recipe, "plain")
     _prepare(folder, data)
