@@ -175,6 +175,14 @@ def test_estimate_says_what_every_method_takes(place: Path, tiny_llama: Path):
     assert found["steps"] == 300 and all(one["fits"] for one in found["methods"])
 
 
+def test_estimate_ends_like_check_where_a_study_would_refuse_the_data(tmp_path: Path, tiny_llama: Path):
+    write_data(tmp_path / "few.csv", rows=3)
+    ran = tsugiki("estimate", "few.csv", "--base", tiny_llama, "--json", folder=tmp_path)
+    assert ran.returncode == 1 and json.loads(ran.stdout)["refused"] is True
+    said = tsugiki("estimate", "few.csv", "--base", tiny_llama, folder=tmp_path)
+    assert said.returncode == 1 and "A study would refuse this file." in said.stdout and "GB at its peak" in said.stdout
+
+
 def test_estimate_measures_a_few_steps_of_each_method(place: Path, tiny_llama: Path):
     command = ("estimate", "reports.csv", "--base", tiny_llama, "--methods", "lora,full", "--measure")
     found: dict[str, Any] = json.loads(tsugiki(*command, "--json", folder=place).stdout)

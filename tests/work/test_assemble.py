@@ -17,7 +17,7 @@ import pytest
 
 from tests.work.fakes import MACHINE, FakeTrials, make_study, write_data
 from tsugiki.errors import StudyError
-from tsugiki.measure.cost import Prices
+from tsugiki.measure.prices import Prices
 from tsugiki.report.scorecard import contract
 from tsugiki.work.assemble import write_scorecard
 from tsugiki.work.spec import TrialSpec, read_result
@@ -134,6 +134,17 @@ def test_money_needs_the_users_prices(card: dict[str, Any], tmp_path: Path):
         "currency": "JPY", "source": "quotation 7", "date": "2026-11",
         "train": pytest.approx(20.0), "per_1000_answers": pytest.approx(160.0),
     }  # fmt: skip
+
+
+def test_a_machine_kept_on_is_paid_for_as_the_month_is_cheapest(tmp_path: Path):
+    """An hour of use is cheapest where it is paid by the hour, a whole month where it is reserved."""
+    month = {"month": 73_050.0, "hours": 10.0}  # 7,305 an hour of use
+    prices = Prices.model_validate(
+        {**PRICES.model_dump(), "cpu_reserved": month, "business_case": {"serving": "kept_on"}}
+    )
+    kept = method(study(tmp_path / "study", prices=prices, seeds=1, curve_sizes=0), "lora")["cost"]
+    assert kept["train"] == pytest.approx(20.0)
+    assert kept["per_1000_answers"] == pytest.approx(160.0 * 7305 / 3600)
 
 
 def test_a_missing_reference_is_a_null_with_a_reason_and_no_pass(tmp_path: Path):

@@ -18,6 +18,7 @@ from tsugiki.work.lessons import (
     lesson_of,
     nearby,
     read_lessons,
+    unreadable_lessons,
     write_lesson,
 )
 
@@ -28,7 +29,7 @@ LESSON = Lesson("sha256:01", "one", HERE, {"lora": {1e-3: 0.5, 2e-3: 0.4}, "full
 def test_what_is_written_is_read(tmp_path):
     (tmp_path / "one").mkdir()
     write_lesson(tmp_path / "one", LESSON)
-    assert read_lessons(tmp_path) == (LESSON,)
+    assert read_lessons(tmp_path) == (LESSON,) and unreadable_lessons(tmp_path) == []
     assert read_lessons(tmp_path, without=tmp_path / "one") == ()
 
 
@@ -62,6 +63,7 @@ def test_a_broken_lesson_is_passed_over(tmp_path, change):
     value |= change if not isinstance(features, dict) else {"features": value["features"] | features}
     path.write_text(json.dumps(value), encoding="utf-8")
     assert read_lessons(tmp_path) == ()
+    assert unreadable_lessons(tmp_path) == [path], "and named where lessons are shown"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"'])

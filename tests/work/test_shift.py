@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import jsonschema
 import pytest
 
 from tests.work.fakes import FakeTrials, make_study, write_data
+from tsugiki.config import Criteria
 from tsugiki.errors import DataError
 from tsugiki.report.scorecard import check_scorecard, contract
 from tsugiki.work.assemble import write_scorecard
@@ -93,6 +95,19 @@ def test_a_shift_that_small_parts_do_not_cover_is_in_the_verdict_with_its_cause(
     assert "LoRA alone does not cover the shift" in page and "Under a shift of the data" in page
     alike = run(tmp_path / "alike", FakeTrials(on_shift={"lora": 0.2, "full": 0.2, "base": 0.0}))
     assert {"shift_not_covered", "shift_like_full"} <= codes(alike)
+
+
+def test_shifted_rows_do_not_count_among_the_examples_that_would_decide(tmp_path: Path):
+    """140 rows stand in train, dev and test, 60 of them in test; the 60 shifted ones decide nothing."""
+    path = with_parts(tmp_path / "data.csv")
+    study = study_of(path)
+    near = Criteria(success=0.7, withdraw=0.2)  # lora is at 0.77, and as low as 0.64
+    run_study(replace(study, intake=study.intake.model_copy(update={"criteria": near})), tmp_path / "study",
+              lambda event: None, run_trial=FakeTrials())  # fmt: skip
+    verdict = json.loads((tmp_path / "study" / "scorecard.json").read_text(encoding="utf-8"))["verdict"]
+    assert verdict["value"] == "undecidable"
+    (wanted,) = (one["values"] for one in verdict["codes"] if one["code"] == "needs_examples")
+    assert verdict["needed_examples"] == wanted["examples"] == math.ceil(wanted["test_items"] * 140 / 60)
 
 
 def test_answers_that_are_missing_or_of_other_rows_are_no_cover(tmp_path: Path):

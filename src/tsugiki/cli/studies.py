@@ -161,13 +161,14 @@ def lessons(
     """What earlier studies have taught, and how well each would have been foretold by the others."""
     from dataclasses import asdict
 
-    from tsugiki.work.lessons import read_lessons
+    from tsugiki.work.lessons import read_lessons, unreadable_lessons
     from tsugiki.work.prior import held_out
 
-    found = read_lessons(folder)
+    found, unreadable = read_lessons(folder), unreadable_lessons(folder)
     judged = held_out(found)
     if as_json:
-        print_json({"lessons": [asdict(lesson) for lesson in found], "held_out": judged})
+        lessons = [asdict(lesson) for lesson in found]
+        print_json({"lessons": lessons, "held_out": judged, "unreadable": [str(path) for path in unreadable]})
         return
     for lesson in found:
         rank = "" if lesson.rank is None else f", rank {lesson.rank} of {lesson.largest_rank} sufficed"
@@ -175,6 +176,8 @@ def lessons(
         for one in judged:
             if one["study"] == lesson.folder:
                 print_line(f"  {one['method']:8} best rate {one['best']:g}; {_foretold(one)}")
+    for path in unreadable:
+        print_line(f"{plain(str(path))} cannot be read and teaches nothing: delete it, or put the old file back.")
     if not found:
         print_line(f"No study in {folder} has searched a rate or a rank yet.")
 
@@ -216,8 +219,8 @@ def estimate(
     design: Design,
     plan: PlanSpec,
     recipe: Recipe,
-) -> None:
-    """Memory per method, phase by phase, and training steps, before anything runs."""
+) -> int:
+    """Memory per method, phase by phase, and training steps, before anything runs; 1 where a study refuses the data."""
     from tsugiki.cli.progress import telling
     from tsugiki.data.shapes import Columns
     from tsugiki.work.outlook import estimate_study, measured
@@ -230,7 +233,7 @@ def estimate(
             found = measured(found, spec, design, plan, recipe, on_event)
     if as_json:
         print_json(found)
-        return
+        return int(found["refused"])
     free = found["free_bytes"] / 1e9
     slow = " (emulated here, slower than float32)" if found["emulated"] else ""
     print_line(f"{found['base']} as {found['precision']}{slow} on {found['device']}, {free:.1f} GB free")
@@ -249,6 +252,7 @@ def estimate(
         print_line(f"{method['name']:8} {memory}, {size}{how}{'' if method['fits'] else ': does not fit'}")
         if measure:
             print_line(f"{'measured':8} {_measured(method['measured'])}")
+    return int(found["refused"])
 
 
 def _measured(found: Mapping[str, Any]) -> str:

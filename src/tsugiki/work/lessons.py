@@ -126,6 +126,11 @@ def read_lessons(workspace: Path, *, without: Path | None = None) -> tuple[Lesso
     return tuple(found.values())
 
 
+def unreadable_lessons(workspace: Path) -> list[Path]:
+    """What `read_lessons` passes over because it is no lesson of this version."""
+    return [path for path in sorted(workspace.glob(f"*/{FILE}")) if _read(path) is None]
+
+
 def _read(path: Path) -> Lesson | None:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))

@@ -67,6 +67,7 @@ def estimate_study(data: DataSpec, base: str, design: Design, plan: PlanSpec, re
         "free_bytes": free,
         "rows": {"usable": seen.findings.used, "train": train_rows, "too_long": seen.too_long},
         "concerns": list(seen.warnings),
+        "refused": seen.train_rows is None,  # by a study
         "workload": asdict(work),
         "steps": steps_for(train_rows, recipe.batch_size),
         "methods": methods,
