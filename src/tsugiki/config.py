@@ -105,7 +105,8 @@ class Recipe(Knobs):
         0,
         ge=0,
         le=1_000_000,
-        description="tokens per forward pass, a larger batch is accumulated; 0: 192 on a CPU, 8192 on a GPU",
+        description="tokens per forward pass, a larger batch is accumulated; 0: 192 on a CPU, 384 there in bfloat16, "
+        "8192 on a GPU",
     )
     recompute: Literal["auto", "never", "always"] = Field(
         "auto",

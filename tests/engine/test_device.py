@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tsugiki.engine import device as module
-from tsugiki.engine.device import pick_device, pick_dtype
+from tsugiki.engine.device import pick_device, pick_dtype, tokens_per_pass
 from tsugiki.errors import BaseModelError
 
 CPU = torch.device("cpu")
@@ -32,6 +32,13 @@ def test_auto_takes_bfloat16_only_where_it_is_native(
     assert pick_dtype("auto", CPU) == expected
     assert pick_dtype("float32", CPU) == torch.float32
     assert pick_dtype("bfloat16", CPU) == torch.bfloat16, "asked for by name, it is emulated where it must be"
+
+
+def test_a_pass_holds_the_same_bytes_in_both_number_formats_unless_the_recipe_says_how_many_tokens() -> None:
+    assert tokens_per_pass(0, CPU, torch.float32) == 192
+    assert tokens_per_pass(0, CPU, torch.bfloat16) == 384
+    assert tokens_per_pass(0, torch.device("cuda"), torch.bfloat16) == 8192
+    assert tokens_per_pass(50, CPU, torch.bfloat16) == 50
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def gradient_ratios(base: Base, examples: Encoded, *, micro_tokens: int) -> dict
     try:
         loss = token_loss(base.model)
         rows = range(min(PROBE_EXAMPLES, len(examples)))
-        tokens = tokens_per_pass(micro_tokens, base.device)
+        tokens = tokens_per_pass(micro_tokens, base.device, base.dtype)
         for batch in micro_batches(examples, rows, micro_tokens=tokens, packed=packs(base.model)):
             (loss(batch.to(base.device)) / len(batch.targets_N)).backward()
     finally:

@@ -79,10 +79,10 @@ def mean_loss(model: Any, encoded: Encoded, *, micro_tokens: int) -> float:
     total, count = 0.0, 0
     with torch.no_grad():
         loss = token_loss(model)
-        device = next(model.parameters()).device
-        tokens = tokens_per_pass(micro_tokens, device)
+        weight = next(model.parameters())
+        tokens = tokens_per_pass(micro_tokens, weight.device, weight.dtype)
         for batch in micro_batches(encoded, range(len(encoded)), micro_tokens=tokens, packed=packs(model)):
-            total += float(loss(batch.to(device)))
+            total += float(loss(batch.to(weight.device)))
             count += len(batch.targets_N)
     model.train(was_training)
     return total / count

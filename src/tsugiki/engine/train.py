@@ -111,7 +111,7 @@ def _train(
     prefix_folder: Path | None,
     keep: Mapping[int, int],
 ) -> list[TrainResult | TrainingError]:
-    tokens = tokens_per_pass(recipes[0].micro_tokens, base.device)
+    tokens = tokens_per_pass(recipes[0].micro_tokens, base.device, base.dtype)
     learners: list[Learner] = []
     try:
         with _memory_errors(recipes[0], tokens):

@@ -72,7 +72,9 @@ def _one_step(passing: Passing, turn: Sequence[Learner], train_set: Encoded) -> 
     passing.base.model.train()
     batches = {
         learner.candidate: passing.batches(
-            train_set, next(learner.order), tokens_per_pass(learner.recipe.micro_tokens, passing.base.device)
+            train_set,
+            next(learner.order),
+            tokens_per_pass(learner.recipe.micro_tokens, passing.base.device, passing.base.dtype),
         )
         for learner in turn
     }
@@ -110,7 +112,7 @@ def _a_bank_goes_on(learner: Learner, bank: Bank | None) -> Iterator[None]:
 def _dev_losses(passing: Passing, due: Sequence[Learner], dev_set: Encoded) -> dict[int, float]:
     """Nats per completion token of the dev set by candidate, without dropout; the memory of one batch for all."""
     passing.base.model.eval()
-    micro_tokens = tokens_per_pass(due[0].recipe.micro_tokens, passing.base.device) // len(due)
+    micro_tokens = tokens_per_pass(due[0].recipe.micro_tokens, passing.base.device, passing.base.dtype) // len(due)
     totals = dict.fromkeys((learner.candidate for learner in due), 0.0)
     count = 0
     with torch.no_grad():

@@ -94,7 +94,7 @@ def _estimated(task: Task, plan: PlanSpec, recipe: Recipe) -> int:
     steps = islice(batch_order(train_set, batch_size=recipe.batch_size, seed=recipe.seed), STEPS)
     longest = max(train_set.length(row) for rows in steps for row in rows)
     resolved = held_for(plan.method, recipe).model_copy(
-        update={"micro_tokens": tokens_per_pass(recipe.micro_tokens, task.base.device)}
+        update={"micro_tokens": tokens_per_pass(recipe.micro_tokens, task.base.device, task.base.dtype)}
     )
     work = Workload(longest_example=longest, longest_prompt=longest, max_new_tokens=1)
     config, on_gpu = load_config(task.base.folder), task.base.device.type == "cuda"

@@ -168,7 +168,7 @@ def _can_share(task: Task, plan: Plan, spec: TrialSpec) -> bool:
         return False
     base, count = task.base, len(spec.learning_rates)
     longest = max(map(task.train_set.length, range(len(task.train_set))))
-    micro_tokens = tokens_per_pass(spec.recipe.micro_tokens, base.device)
+    micro_tokens = tokens_per_pass(spec.recipe.micro_tokens, base.device, base.dtype)
     tokens = count * tokens_of_a_pass(longest, spec.recipe.model_copy(update={"micro_tokens": micro_tokens}))
     return training_bytes(base, plan, tokens=tokens) <= free_memory_bytes(base.device)
 

@@ -48,7 +48,7 @@ def estimate_study(data: DataSpec, base: str, design: Design, plan: PlanSpec, re
     share = 1 - design.test_share - design.dev_share
     train_rows = round(seen.findings.used * share) if seen.train_rows is None else seen.train_rows
     methods = []
-    resolved = recipe.model_copy(update={"micro_tokens": tokens_per_pass(recipe.micro_tokens, device)})
+    resolved = recipe.model_copy(update={"micro_tokens": tokens_per_pass(recipe.micro_tokens, device, dtype)})
     for method, asked in plans_for(design.methods, plan).items():
         wanted = with_rank(asked, SMALLEST_LARGEST)
         held = held_for(method, resolved)
