@@ -13,9 +13,11 @@ benchmarks/results/regret.json with every cell's score.
 from __future__ import annotations
 
 import argparse
+import os
+import threading
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -35,7 +37,7 @@ from tsugiki.work.orders import Orders, plans_for, search_id
 from tsugiki.work.prepare import ALL, DataSpec, divided, read_check, read_source, usable_findings, write_parts
 from tsugiki.work.prior import make_prior
 from tsugiki.work.spec import TrialSpec, is_finished, read_result, write_result
-from tsugiki.work.trial import clear_scratch, outcome
+from tsugiki.work.trial import ORPHANED, clear_scratch, outcome
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "regret.json"
@@ -161,6 +163,18 @@ def _carry_out(spec: TrialSpec, folder: Path) -> None:
     clear_scratch(folder, spec.id, keep_log=False)
 
 
+def _end_with_parent() -> None:
+    """A worker in the middle of a trial would go on for minutes after the benchmark was killed."""
+    parent = parent_process()
+    assert parent is not None, "no worker"
+
+    def wait() -> None:
+        parent.join()
+        os._exit(ORPHANED)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="The automatic choice against a whole grid.")
     parser.add_argument("--task", action="append", help="default: E1 E4 E5 J1 J5 J6")
@@ -179,7 +193,7 @@ def main() -> None:
     about = {"settings": settings, "packages": versions, "machine": machine(accelerator_name())}
     found: Values = {}
     after: Values = {}
-    with ProcessPoolExecutor(arguments.workers, get_context("spawn")) as workers:
+    with ProcessPoolExecutor(arguments.workers, get_context("spawn"), _end_with_parent) as workers:
 
         def judge(task: str, kept: Values, lessons: tuple[Lesson, ...]) -> Lesson:
             kept[task], lesson = choose(task, arguments, lessons, workers)
