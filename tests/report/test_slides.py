@@ -27,8 +27,11 @@ from tests.report.decks import (
     titles,
     whole,
 )
-from tsugiki.report.slide_shapes import HEIGHT, JAPANESE, LATIN, WIDTH
+from tsugiki.report.slide_deck import add_page, new_deck
+from tsugiki.report.slide_rows import write_rows
+from tsugiki.report.slide_shapes import HEIGHT, JAPANESE, LATIN, WIDTH, Box
 from tsugiki.report.slides import render_slides
+from tsugiki.report.tables import Cell, Notes, Row
 from tsugiki.report.words import say
 
 DECISION, QUALITY, COST, DATA, MONEY = range(5)
@@ -95,6 +98,16 @@ def test_nothing_leaves_the_slide_and_nothing_lies_on_something_else(named: tupl
 def test_every_text_fits_by_another_reckoning(named: tuple[dict[str, Any], Any]) -> None:
     for slide in named[1].slides:
         assert not list(overfull(slide))
+
+
+def test_footnotes_count_from_one_where_a_slide_shows_some_of_the_rows() -> None:
+    """The page's notes count through all its rows; a gap would look like something lost."""
+    page = add_page(new_deck("en", "footer"), eyebrow="eyebrow", title="title")
+    reasons = Notes("en", ["of a row that is not shown", "it has no curve", "no price was given"])
+    rows = [Row("one", (Cell("1.0"), Cell("–", note=3))), Row("two", (Cell("–", note=2), Cell("–", note=3)))]
+    write_rows(page, Box(1, 1, 8, 4), ("", "a", "b"), rows, reasons, widths=(2, 1, 1), sizes=(12,))
+    assert table(page.slide)[1:] == [["one", "1.0", "–2"], ["two", "–1", "–2"]]
+    assert whole(page.slide).endswith("1) it has no curve\n2) no price was given")
 
 
 def test_every_chart_and_table_says_what_it_shows(named: tuple[dict[str, Any], Any]) -> None:

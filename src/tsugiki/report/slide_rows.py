@@ -5,7 +5,7 @@ Called by `slide_numbers` and `slide_money`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tsugiki.report.slide_shapes import INK, QUIET, SUBJECT, Box, Page, write
 from tsugiki.report.slide_table import TableCell, write_table
@@ -26,9 +26,10 @@ def write_rows(
     sizes: Sequence[float],
     caption: str = "",
 ) -> None:
-    """The table from the top of the box, then the caption and the footnotes that these rows refer to."""
-    used = {cell.note for row in rows for cell in row.cells}
-    below = [f"{number}) {text}" for number, text in enumerate(notes.texts, start=1) if number in used]
+    """The table from the top of the box, then the caption and the footnotes that these rows refer to, from 1 on."""
+    used = sorted({cell.note for row in rows for cell in row.cells if cell.note is not None})
+    shown = {number: place for place, number in enumerate(used, start=1)}
+    below = [f"{place}) {notes.texts[number - 1]}" for number, place in shown.items()]
     if caption:
         below.insert(0, caption)
     needed = fitted("\n".join(below), box.width, MOST, (11, 10, 9)).height + 0.1
@@ -38,7 +39,7 @@ def write_rows(
         page,
         Box(box.left, box.top, box.width, box.height - room),
         head,
-        [_cells(row) for row in rows],
+        [_cells(row, shown) for row in rows],
         widths=widths,
         sizes=sizes,
         name=head[0],
@@ -50,11 +51,11 @@ def write_rows(
         write(page, place, "\n".join(below), sizes=(11, 10, 9), colour=QUIET, name="Footnotes")
 
 
-def _cells(row: Row) -> list[TableCell]:
+def _cells(row: Row, shown: Mapping[int, int]) -> list[TableCell]:
     colour = SUBJECT if row.emphasis else QUIET if row.reference else INK
     name = TableCell(row.name, bold=row.emphasis, colour=colour)
-    return [name, *(_cell(cell, QUIET if row.reference else INK, bold=row.emphasis) for cell in row.cells)]
+    return [name, *(_cell(cell, shown, QUIET if row.reference else INK, bold=row.emphasis) for cell in row.cells)]
 
 
-def _cell(cell: Cell, colour: str, *, bold: bool) -> TableCell:
-    return TableCell(cell.text, cell.detail, cell.note, bold, colour)
+def _cell(cell: Cell, shown: Mapping[int, int], colour: str, *, bold: bool) -> TableCell:
+    return TableCell(cell.text, cell.detail, None if cell.note is None else shown[cell.note], bold, colour)
