@@ -45,7 +45,7 @@ def test_the_japanese_card_has_the_same_outline_and_numbers() -> None:
     outline = [[re.match(r"#+ |\||- |```|", line)[0] for line in text.splitlines()] for text in (english, japanese)]  # type: ignore[index]
     assert outline[0] == outline[1]
     assert rows(japanese, "このアダプター") == ["| このアダプター | 正答率 | 81.0% | 74.0〜87.0% | 160 |"]
-    assert rows(japanese, "スタディの結論") == ["| スタディの結論 | 採用 |"]
+    assert rows(japanese, "検証の結論") == ["| 検証の結論 | 採用 |"]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
