@@ -60,6 +60,21 @@ class DoesNotFit(TrainingError):
     pass
 
 
+def out_of_memory(error: BaseException) -> DoesNotFit | None:
+    """What an error that says so means, whoever raised it; None for another one.
+
+    On a GPU torch raises an error of its own, known by its name here so that torch need not be there; on a CPU it is a
+    RuntimeError with these words.
+    """
+    known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if not known and "can't allocate memory" not in str(error):
+        return None
+    return DoesNotFit(
+        "Out of memory.",
+        fix="Lower micro_tokens or max_length, take a smaller rank, or use lora instead of full.",
+    )
+
+
 class StudyError(TsugikiError):
     pass
 

@@ -111,11 +111,32 @@ def test_a_message_with_line_ends_is_still_one_line(error: Any, status: int, mon
 
 def test_our_own_bugs_keep_their_traceback(monkeypatch: Any):
     def fail(*_: Any, **__: Any) -> None:
-        raise ZeroDivisionError
+        raise RuntimeError("of our own")
 
     monkeypatch.setattr(main, "app", fail)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(RuntimeError, match="of our own"):
         main.status_of(["x"])
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch names its own on a GPU."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OutOfMemoryError("CUDA out of memory."),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_memory_that_runs_out_anywhere_is_one_sentence(error: Exception, monkeypatch: Any, capsys: Any):
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(main, "app", fail)
+    assert main.status_of(["x"]) == 1
+    assert capsys.readouterr().err.startswith("tsugiki: Out of memory. Lower micro_tokens")
 
 
 def test_an_interruption_is_a_failure(monkeypatch: Any):

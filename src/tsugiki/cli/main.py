@@ -30,7 +30,7 @@ from tsugiki.cli.registry_retention import app as retention
 from tsugiki.cli.slides import slides
 from tsugiki.cli.studies import demo, estimate, lessons, poc, scorecard
 from tsugiki.cli.templates import templates
-from tsugiki.errors import TsugikiError
+from tsugiki.errors import TsugikiError, out_of_memory
 
 INTERRUPTED, TYPER_INTERRUPTED = 1, 130
 EXTRAS = {  # what to install for a module that is missing
@@ -96,7 +96,7 @@ def run() -> NoReturn:
 def status_of(arguments: list[str]) -> int:
     """Run one command line and say its exit status."""
     try:
-        status = _with_libraries(arguments or ["--help"])
+        status = _with_what_is_here(arguments or ["--help"])
         return INTERRUPTED if status == TYPER_INTERRUPTED else int(status or 0)
     except TsugikiError as error:
         complain(str(error))
@@ -118,8 +118,8 @@ def status_of(arguments: list[str]) -> int:
         return 0
 
 
-def _with_libraries(arguments: list[str]) -> Any:
-    """Run the command; raise TsugikiError with what to install where a module of an extra is missing."""
+def _with_what_is_here(arguments: list[str]) -> Any:
+    """Run the command; what this machine lacks, a module of an extra or memory, becomes a TsugikiError with advice."""
     try:
         return app(arguments, prog_name="tsugiki", standalone_mode=False)
     except ModuleNotFoundError as error:
@@ -129,6 +129,11 @@ def _with_libraries(arguments: list[str]) -> Any:
                 needed = f"This command needs {missing}, which is not installed."
                 raise TsugikiError(needed, fix=f"Run: pip install 'tsugiki[{extra}]'") from None
         raise
+    except (RuntimeError, MemoryError) as error:
+        unfit = out_of_memory(error)
+        if unfit is None:
+            raise
+        raise unfit from error
 
 
 def complain(sentence: str) -> None:

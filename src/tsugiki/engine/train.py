@@ -33,7 +33,7 @@ from tsugiki.engine.recompute import recomputes, recomputing
 from tsugiki.engine.rotary import rotating_back
 from tsugiki.engine.shared_input import sharing
 from tsugiki.engine.turns import OnStep, Passing, in_turn, let_the_weak_leave, take_turn
-from tsugiki.errors import DoesNotFit, PlanError, TrainingError
+from tsugiki.errors import DoesNotFit, PlanError, TrainingError, out_of_memory
 
 
 def train(
@@ -156,12 +156,10 @@ def _packs(base: Base, bank: Bank | None) -> bool:
 def _memory_errors(recipe: Recipe, tokens: int) -> Iterator[None]:
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except (RuntimeError, MemoryError) as error:
+        if out_of_memory(error) is None:
+            raise
         raise does_not_fit(recipe, tokens) from error
-    except RuntimeError as error:
-        if "can't allocate memory" in str(error):
-            raise does_not_fit(recipe, tokens) from error
-        raise
 
 
 def _sharing(base: Base, bank: Bank | None, trainables: Sequence[Trainable]) -> AbstractContextManager[None]:

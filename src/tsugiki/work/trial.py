@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tsugiki import __version__
-from tsugiki.errors import DoesNotFit, TsugikiError
+from tsugiki.errors import DoesNotFit, TsugikiError, out_of_memory
 from tsugiki.fingerprint import machine
 from tsugiki.work.spec import LOG, TrialSpec, read_spec, result, scratch_folder, write_result
 
@@ -27,7 +27,6 @@ Emit = Callable[[Mapping[str, Any]], None]
 
 STARTED = time.perf_counter()
 ORPHANED = 70  # exit status of a process whose parent has gone
-SMALLER = "Lower micro_tokens or max_length, take a smaller rank, or use lora instead of full."
 
 
 def main(arguments: list[str]) -> int:
@@ -51,8 +50,8 @@ def outcome(spec: TrialSpec, study: Path, emit: Emit) -> dict[str, Any]:
     except TsugikiError as error:
         return _framed(spec, "failed", reason=error.problem, fix=error.fix)
     except Exception as error:
-        if _is_out_of_memory(error):
-            return _framed(spec, "does_not_fit", reason="Out of memory.", fix=SMALLER)
+        if (unfit := out_of_memory(error)) is not None:
+            return _framed(spec, "does_not_fit", reason=unfit.problem, fix=unfit.fix)
         traceback.print_exc()
         reason = f"{type(error).__name__}: {error}"
         return _framed(spec, "failed", reason=reason, fix="This is a defect of tsugiki; please report it.")
@@ -79,13 +78,6 @@ def _framed(spec: TrialSpec, status: Any, **values: Any) -> dict[str, Any]:
     return result(
         spec, status, tsugiki=__version__, machine=machine(accelerator_name()), wall_seconds=seconds, **values
     )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """A CPU allocation that fails is a RuntimeError with these words; torch has no class for it."""
-    import torch
-
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def clear_scratch(study: Path, trial: str, *, keep_log: bool) -> None:
