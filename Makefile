@@ -25,7 +25,7 @@ help:
 	@echo 'make candidates  eight candidates in a bank against eight runs alone'
 	@echo 'make kept-states  one more epoch where the states below the trained blocks are kept'
 	@echo 'make passes     what a pass costs by its tokens and by how long waiting threads spin'
-	@echo 'make regret     the automatic choice of rate, rank and method against a whole grid; many hours on two cores'
+	@echo 'make regret     the automatic choice of rate, rank and method against a whole grid; hours on two cores'
 	@echo 'make rank-spread  LoRA with even ranks and with ranks laid over the layers by their inputs'
 	@echo 'make poc-cost   the plan of a whole study against five full fine-tunings with TRL'
 	@echo 'make estimator  the memory estimate against the measured peak'

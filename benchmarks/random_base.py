@@ -15,8 +15,6 @@ from tsugiki.engine.base import BaseSpec, load_tokenizer
 SHAPES: dict[str, dict[str, Any]] = {
     "llama-1b": {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16, "num_attention_heads": 32,
                  "num_key_value_heads": 8, "tie_word_embeddings": True},
-    "llama-3b": {"hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 28, "num_attention_heads": 24,
-                 "num_key_value_heads": 8, "tie_word_embeddings": True},
 }  # fmt: skip
 
 
@@ -26,7 +24,7 @@ def random_base(shape: str) -> Path:
     from transformers import AutoModelForCausalLM, LlamaConfig
 
     folder = CACHE / "random-bases" / shape
-    if not (folder / "config.json").is_file():
+    if not folder.is_dir():
         tokenizer = load_tokenizer(BaseSpec("smollm2-135m"))
         config = LlamaConfig(
             **SHAPES[shape],
@@ -38,6 +36,8 @@ def random_base(shape: str) -> Path:
         torch.manual_seed(0)
         with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
             model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-        model.cpu().save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        unfinished = folder.with_suffix(".unfinished")
+        model.cpu().save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        unfinished.rename(folder)
     return folder

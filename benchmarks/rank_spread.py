@@ -14,7 +14,7 @@ from typing import Any
 
 from scipy import stats
 
-from benchmarks.tasks import task_file
+from benchmarks.tasks import BASES, task_file
 from tsugiki.config import Design, PlanSpec, Recipe
 from tsugiki.engine.attach import attach
 from tsugiki.engine.base import Base, BaseSpec, load_base
@@ -30,7 +30,6 @@ from tsugiki.work.prepare import DataSpec, divided, read_source, usable_findings
 from tsugiki.work.task import render_for, tokens
 
 RESULT = Path(__file__).resolve().parent / "results" / "rank_spread.json"
-BASES = {"E": "smollm2-135m", "J": "gemma3-270m"}
 DESIGN = Design(test_share=0.3, dev_share=0.15)
 Parts = tuple[Encoded, Encoded, Encoded]  # train, dev, test
 

@@ -15,14 +15,15 @@ from __future__ import annotations
 import argparse
 import os
 import threading
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import asdict, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.tasks import task_file
+from benchmarks.tasks import BASES, task_file
 from tsugiki.config import Design, MethodName, PlanSpec, Recipe
 from tsugiki.engine.device import accelerator_name
 from tsugiki.files import write_json
@@ -42,7 +43,6 @@ from tsugiki.work.trial import ORPHANED, clear_scratch, outcome
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "regret.json"
 FOLDER = ROOT / ".data" / "regret"
-BASES = {"E": "smollm2-135m", "J": "gemma3-270m"}
 RANKS, RATES = (2, 4, 8, 16, 32), 4
 DESIGN = Design(methods=SIMPLEST_FIRST, tries=3, test_share=0.3, dev_share=0.15)
 
@@ -53,25 +53,32 @@ def choose(
     task: str, arguments: argparse.Namespace, lessons: tuple[Lesson, ...], workers: Executor
 ) -> tuple[Values, Lesson]:
     """The automatic choice beside the whole grid, and what the searches taught."""
-    folder = FOLDER / f"{task}-{arguments.rows}-{arguments.steps}"
+    base = arguments.base or BASES[task[0]]
+    folder = FOLDER / f"{task}-{Path(base).name}-{arguments.rows}-{arguments.steps}"
     data = task_file(task, arguments.rows)
     recipe = Recipe(batch_size=arguments.batch_size, seed=arguments.seed)
     plans = plans_for(SIMPLEST_FIRST, PlanSpec(rank="auto"))
-    orders = Orders(arguments.base or BASES[task[0]], DESIGN, plans, recipe, "plain")
+    orders = Orders(base, DESIGN, plans, recipe, "plain")
     _prepare(folder, data)
-    inspection = _run(orders.inspection(), folder, workers)
+    _carry_out([orders.inspection()], folder, workers)
+    inspection = _done(orders.inspection(), folder)
     orders = replace(orders, base_digest=inspection["identity"]["digest"])
     features = study_features(folder, inspection)
     orders = replace(orders, prior=make_prior(DESIGN, features, capacity=inspection["capacity"], lessons=lessons))
     own = folder / "after-others" if lessons else folder / "alone"
     _prepare(own, data)
     searches, grid = _searches(orders, own, arguments.steps), _grid(orders, folder, arguments.steps)
-    with ThreadPoolExecutor(len(searches) + len(grid)) as waiting:  # for a worker
-        tried = waiting.map(lambda one: _run(one, own, workers), searches)
-        scores = waiting.map(lambda one: _cell(one, folder, workers), grid)
-        found = dict(zip(SIMPLEST_FIRST, tried, strict=True))
-        chosen = _chosen(orders, own, arguments.steps, found, workers)
-        cells = {spec.id: score for spec, score in zip(grid, scores, strict=True)}
+    tried = _started(searches, own, workers)
+    cells_to_come = _started(grid, folder, workers)
+    _wait(tried)
+    found = {method: _done(spec, own) for method, spec in zip(SIMPLEST_FIRST, searches, strict=True)}
+    chosen_spec = _chosen(orders, own, arguments.steps, found)
+    _carry_out([chosen_spec], own, workers)
+    chosen = _cell(chosen_spec, own)
+    tries = sum(one.get("steps", 0) for search in found.values() for one in search["tries"])
+    rows_trained = (tries + chosen["steps"]) * arguments.batch_size
+    _wait(cells_to_come)
+    cells = {spec.id: _cell(spec, folder) for spec in grid}
     lesson = lesson_of(folder, task, features, found)
     assert lesson is not None, "a task without a search"
     best = max(cells, key=lambda name: cells[name]["score"])
@@ -79,11 +86,11 @@ def choose(
     apart = paired_difference([_marks(cells[best])], [_marks(chosen)], confidence=0.95) if chosen["right"] else None
     return {
         "task": task,
-        "chosen": chosen,
+        "chosen": {**chosen, "rows_trained": rows_trained},
         "best": {"name": best, **cells[best]},
         "regret": cells[best]["score"] - chosen["score"],
         "regret_interval": None if apart is None else [apart.low, apart.high],
-        "share": chosen["rows_trained"] / grid_rows,
+        "share": rows_trained / grid_rows,
         "lessons": len(orders.expected.lessons),
         "cells": cells,
         "features": asdict(features),
@@ -107,14 +114,11 @@ def _searches(orders: Orders, folder: Path, steps: int) -> list[TrialSpec]:
     return [orders.for_trial(trial, folder) for trial in trials]
 
 
-def _chosen(orders: Orders, folder: Path, steps: int, searches: dict[MethodName, Values], workers: Executor) -> Values:
+def _chosen(orders: Orders, folder: Path, steps: int, searches: Mapping[MethodName, Values]) -> TrialSpec:
     """The training of the method that dev says to take, at the rate and rank that its search found."""
     method = simplest_method([{**searches[one], "method": one} for one in SIMPLEST_FIRST])
     assert method is not None, "no search that ended"
-    spec = orders.for_trial(PlannedTrial("chosen", "train", 0.0, method, orders.recipe.seed, steps=steps), folder)
-    cell = _cell(spec, folder, workers)
-    tries = sum(one.get("steps", 0) for found in searches.values() for one in found["tries"])
-    return {"rows_trained": (tries + cell["steps"]) * orders.recipe.batch_size, **cell}
+    return orders.for_trial(PlannedTrial("chosen", "train", 0.0, method, orders.recipe.seed, steps=steps), folder)
 
 
 def _grid(orders: Orders, folder: Path, steps: int) -> list[TrialSpec]:
@@ -131,25 +135,24 @@ def _grid(orders: Orders, folder: Path, steps: int) -> list[TrialSpec]:
     return cells
 
 
-def _cell(spec: TrialSpec, folder: Path, workers: Executor) -> Values:
-    """Test score as exact match, dev loss; a cell that diverges has lost."""
-    found = _run(spec, folder, workers, needed=False)
+def _cell(spec: TrialSpec, folder: Path) -> Values:
+    """Test score as exact match, dev loss; a cell whose training failed, as by diverging, has lost."""
+    found = read_result(folder, spec.id)
+    assert found is not None, spec.id
     about = {"learning_rate": spec.recipe.learning_rate, "rank": spec.plan.rank, "method": spec.plan.method}
-    if found["status"] != "done":
+    if found["status"] == "failed":
         return {**about, "score": 0.0, "dev_loss": None, "reason": found["reason"], "right": "", "steps": 0}
+    found = _done(spec, folder)
     right = [one["predicted"] == one["expected"] for one in found["predictions"]]
     marks = "".join("1" if one else "0" for one in right)
     steps = found["training"]["steps"]
     return {**about, "score": mean(right), "dev_loss": found["dev_loss"], "right": marks, "steps": steps}
 
 
-def _run(spec: TrialSpec, folder: Path, workers: Executor, *, needed: bool = True) -> Values:
-    if not is_finished(folder, spec):
-        workers.submit(_carry_out, spec, folder).result()
+def _done(spec: TrialSpec, folder: Path) -> Values:
     found = read_result(folder, spec.id)
-    assert found is not None, spec.id
-    if needed and found["status"] != "done":
-        raise RuntimeError(f"{spec.id}: {found['reason']}")
+    if found is None or found["status"] != "done":
+        raise RuntimeError(f"{spec.id}: {'no result' if found is None else found['reason']}")
     return found
 
 
@@ -157,8 +160,22 @@ def _marks(cell: Values) -> list[float]:
     return [float(mark) for mark in cell["right"]]
 
 
-def _carry_out(spec: TrialSpec, folder: Path) -> None:
-    """In a process of the pool: the result is on disk afterwards, whatever became of the trial."""
+def _carry_out(specs: Sequence[TrialSpec], folder: Path, workers: Executor) -> None:
+    _wait(_started(specs, folder, workers))
+
+
+def _started(specs: Sequence[TrialSpec], folder: Path, workers: Executor) -> list[Future[None]]:
+    """What is not finished yet, in the order in which workers take it."""
+    return [workers.submit(_one_trial, spec, folder) for spec in specs if not is_finished(folder, spec)]
+
+
+def _wait(trials: Sequence[Future[None]]) -> None:
+    for trial in trials:
+        trial.result()
+
+
+def _one_trial(spec: TrialSpec, folder: Path) -> None:
+    """In a worker: the result is on disk afterwards, unless the worker was killed."""
     write_result(folder, outcome(spec, folder, lambda _: None))
     clear_scratch(folder, spec.id, keep_log=False)
 
@@ -193,18 +210,21 @@ def main() -> None:
     about = {"settings": settings, "packages": versions, "machine": machine(accelerator_name())}
     found: Values = {}
     after: Values = {}
-    with ProcessPoolExecutor(arguments.workers, get_context("spawn"), _end_with_parent) as workers:
+    workers = ProcessPoolExecutor(arguments.workers, get_context("spawn"), _end_with_parent)
 
-        def judge(task: str, kept: Values, lessons: tuple[Lesson, ...]) -> Lesson:
-            kept[task], lesson = choose(task, arguments, lessons, workers)
-            regret, share = kept[task]["regret"], kept[task]["share"]
-            print(f"{task} with {len(lessons)} lessons: regret {regret:.3f} at {share:.0%} of the grid", flush=True)
-            write_json(arguments.out, {"tasks": found, "after_others": after, **about})
-            return lesson
+    def judge(task: str, kept: Values, lessons: tuple[Lesson, ...]) -> Lesson:
+        kept[task], lesson = choose(task, arguments, lessons, workers)
+        regret, share = kept[task]["regret"], kept[task]["share"]
+        print(f"{task} with {len(lessons)} lessons: regret {regret:.3f} at {share:.0%} of the grid", flush=True)
+        write_json(arguments.out, {"tasks": found, "after_others": after, **about})
+        return lesson
 
+    try:
         lessons = {task: judge(task, found, ()) for task in tasks}
         for task in tasks if arguments.after_others else ():
             judge(task, after, tuple(lessons[other] for other in tasks if other != task))
+    finally:
+        workers.shutdown(cancel_futures=True)  # a trial that failed for good is said at once
 
 
 if __name__ == "__main__":

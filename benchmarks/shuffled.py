@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tasks import TASKS, write_task
+from benchmarks.tasks import BASES, TASKS, write_task
 from tsugiki.config import Criteria, Design, Intake, Recipe
 from tsugiki.files import write_json
 from tsugiki.fingerprint import machine, package_versions
@@ -28,7 +28,6 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "shuffled.json"
 FOLDER = ROOT / ".data" / "shuffled"
 CLASSES = 4
-BASES = {"E": "smollm2-135m", "J": "gemma3-270m"}
 OPEN = Criteria(success=0.01, withdraw=0.0, margin_points=100.0, retention_loss=100.0)
 DESIGN = Design(methods=("lora", "full"), seeds=3, curve_sizes=0, tries=1, budget_minutes=600.0, test_share=0.4)
 # Looked at often and given up soon: where there is nothing to learn, the rest of the steps would be waste.

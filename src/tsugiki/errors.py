@@ -71,7 +71,8 @@ def out_of_memory(error: BaseException) -> DoesNotFit | None:
         return None
     return DoesNotFit(
         "Out of memory.",
-        fix="Lower micro_tokens or max_length, take a smaller rank, or use lora instead of full.",
+        fix="Close other programs or take a machine with more memory; training takes less with lower micro_tokens or "
+        "max_length, a smaller rank, or lora instead of full.",
     )
 
 

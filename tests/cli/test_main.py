@@ -136,7 +136,7 @@ def test_memory_that_runs_out_anywhere_is_one_sentence(error: Exception, monkeyp
 
     monkeypatch.setattr(main, "app", fail)
     assert main.status_of(["x"]) == 1
-    assert capsys.readouterr().err.startswith("tsugiki: Out of memory. Lower micro_tokens")
+    assert capsys.readouterr().err.startswith("tsugiki: Out of memory. Close other programs")
 
 
 def test_an_interruption_is_a_failure(monkeypatch: Any):

@@ -166,6 +166,15 @@ def test_a_study_teaches_the_next_one(place: Path, tiny_llama: Path, tmp_path: P
     assert not any(trial["kind"] == "search" for trial in schedule["trials"]), "nothing is left to search"
 
 
+def test_lessons_that_cannot_be_read_are_named(tmp_path: Path):
+    (tmp_path / "studies" / "old").mkdir(parents=True)
+    (tmp_path / "studies" / "old" / "lesson.json").write_text("{}", encoding="utf-8")
+    ran = tsugiki("lessons", "studies", folder=tmp_path)
+    assert ran.returncode == 0 and "lesson.json cannot be read and teaches nothing" in ran.stdout
+    said = json.loads(tsugiki("lessons", "studies", "--json", folder=tmp_path).stdout)
+    assert said["lessons"] == [] and said["unreadable"] == [str(Path("studies/old/lesson.json"))]
+
+
 def test_estimate_says_what_every_method_takes(place: Path, tiny_llama: Path):
     ran = tsugiki("estimate", "reports.csv", "--base", tiny_llama, "--json", folder=place)
     assert ran.returncode == 0, ran.stderr

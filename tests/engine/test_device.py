@@ -34,7 +34,7 @@ def test_auto_takes_bfloat16_only_where_it_is_native(
     assert pick_dtype("bfloat16", CPU) == torch.bfloat16, "asked for by name, it is emulated where it must be"
 
 
-def test_a_pass_holds_the_same_bytes_in_both_number_formats_unless_the_recipe_says_how_many_tokens() -> None:
+def test_a_pass_holds_twice_the_tokens_in_bfloat16_unless_the_recipe_says_how_many() -> None:
     assert tokens_per_pass(0, CPU, torch.float32) == 192
     assert tokens_per_pass(0, CPU, torch.bfloat16) == 384
     assert tokens_per_pass(0, torch.device("cuda"), torch.bfloat16) == 8192

@@ -11,9 +11,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from tests.work.fakes import write_data
 from tsugiki.config import Design, PlanSpec, Recipe
+from tsugiki.engine.base import BaseSpec, load_base
+from tsugiki.engine.device import accelerator_name, free_memory_bytes
 from tsugiki.errors import DoesNotFit
 from tsugiki.work import fit, trial
 from tsugiki.work.design import ALL_MEASUREMENTS, Cost, calibration_of
@@ -252,6 +255,7 @@ def test_failures_become_results(study: Path, tiny_llama: Path, monkeypatch: pyt
     "error",
     [
         MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB."),
         RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried"),
         DoesNotFit("Out of memory.", fix="Take less."),
     ],
@@ -265,6 +269,18 @@ def test_out_of_memory_anywhere_is_does_not_fit(
     monkeypatch.setattr(fit, "scored", no_memory)
     found = outcome(spec_of(tiny_llama, kind="train", id="oom", plans=(PlanSpec(rank=4),)), study, lambda event: None)
     assert found["status"] == "does_not_fit" and "Out of memory" in found["reason"] and found["fix"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
+def test_on_a_gpu_the_meter_reads_the_devices_own_peak(tiny_llama: Path):
+    base = load_base(BaseSpec(str(tiny_llama), "float32", "cuda"))
+    meter = fit.meter_for(base)
+    with meter.phase("train"):
+        held = torch.empty(50_000_000, dtype=torch.uint8, device="cuda")
+    peak = meter.phases["train"]
+    assert peak.memory_method == "device peak" and peak.peak_memory_bytes >= held.numel()
+    assert 0 < free_memory_bytes(base.device) < torch.cuda.get_device_properties(0).total_memory
+    assert accelerator_name() == torch.cuda.get_device_name()
 
 
 def test_main_leaves_a_result_and_no_scratch(study: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch):

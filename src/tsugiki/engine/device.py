@@ -66,7 +66,7 @@ def tokens_per_pass(micro_tokens: int, device: torch.device, dtype: torch.dtype)
     A pass costs a fixed part besides: on two AVX2 cores about as much as 120 tokens of SmolLM2-135M, for unpacking the
     weights from memory and for calling thousands of small operations. At 320 a batch of eight short rows is one pass:
     a seventh faster than at 192 and in 6 % more memory, which is then more than 0.6 of what TRL + PEFT takes. Where
-    bfloat16 is native, products are quick and the fixed part weighs more; twice the tokens take the same bytes there.
+    bfloat16 is native, products are quick and the fixed part weighs more; twice the tokens take about the same bytes.
     """
     return micro_tokens or (8192 if device.type == "cuda" else 192 * 4 // dtype.itemsize)
 

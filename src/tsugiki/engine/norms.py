@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tsugiki.errors import out_of_memory
+
 EPSILONS = ("variance_epsilon", "eps")
 ROUNDING = 0.02  # two roundings to bfloat16 are 0.008
 
@@ -91,7 +93,9 @@ def _scaling_of(module: Any) -> _Scaling | None:
     try:
         with torch.no_grad():
             found = module(spread)
-    except Exception:  # another shape of input, or more than one
+    except Exception as error:  # another shape of input, or more than one
+        if out_of_memory(error) is not None:
+            raise
         return None
     if found.shape != spread.shape:
         return None

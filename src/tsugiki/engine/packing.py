@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from tsugiki.engine.structure import decoder_of
+from tsugiki.errors import out_of_memory
 
 KEYWORD = "packed_rows"  # under which transformers hands the rows on to the attention
 LEAK = 0.05  # of what a base without borders gives: more than rounding, far less than a border that is not there
@@ -128,9 +129,9 @@ def packs(model: Any) -> bool:
                     (ids_1N[:, -3:], {}),
                 )
             )
-    except torch.OutOfMemoryError:
-        raise
-    except Exception:  # a decoder that takes no positions, or no other keyword
+    except Exception as error:  # a decoder that takes no positions, or no other keyword
+        if out_of_memory(error) is not None:
+            raise
         return False
     finally:
         model.train(was_training)

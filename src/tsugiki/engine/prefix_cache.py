@@ -27,6 +27,7 @@ from tsugiki.engine.device import draws_numbers, free_memory_bytes
 from tsugiki.engine.packing import packs, row_arguments
 from tsugiki.engine.plan import Plan
 from tsugiki.engine.structure import decoder_of, structure_of
+from tsugiki.errors import out_of_memory
 from tsugiki.files import write_whole
 from tsugiki.fingerprint import digest_json
 
@@ -193,9 +194,9 @@ def _cut_is_exact(base: Base, blocks: int) -> bool:
                 assert entry is not None
                 entry.states_BTD = states_BTD
                 rest_BTD = decoder_of(model)(input_ids=ids_BT, use_cache=False).last_hidden_state
-    except torch.OutOfMemoryError:
-        raise
-    except Exception:  # blocks that hand on more than one tensor, or read what others have left
+    except Exception as error:  # blocks that hand on more than one tensor, or read what others have left
+        if out_of_memory(error) is not None:
+            raise
         return False
     finally:
         model.train(was_training)

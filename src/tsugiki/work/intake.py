@@ -39,10 +39,10 @@ STARTER_HEAD_JA = """\
 QUESTIONS_JA = {  # what config says about these fields in English
     "purpose": "適応したモデルを何に使うか",
     "owner": "このスタディの責任者",
-    "reviewer": "判定を確認する人",
+    "reviewer": "結論を確認する人",
     "criteria": "成功基準と撤退基準",
     "language": "スコアカードの言語（ja または en）",
-    "metric": "判定に使う指標（exact_match、macro_f1、chrf、character_accuracy、json_fields）",
+    "metric": "結論に使う指標（exact_match、macro_f1、chrf、character_accuracy、json_fields）",
     "success": "品質がこの値に届いたときだけ採用とする（0〜1。80% は 0.8 と書く）",
     "withdraw": "品質がこの値を確かに下回れば見送りとする（0〜1）",
     "margin_points": "フルファインチューニングに対する非劣性の許容差（ポイント）",
