@@ -19,6 +19,7 @@ from tsugiki.report.words import name_of, reason_sentence, say
 ROOT = Path(__file__).resolve().parents[1]
 READMES: dict[Language, Path] = {"en": ROOT / "README.md", "ja": ROOT / "README.ja.md"}
 RESULTS = ROOT / "benchmarks" / "results"
+RACES = ("speed-bfloat16", "speed")  # one per kind of processor
 PLAIN_ROWS = ("short rows", "long rows")
 WIDEST = 88  # characters of a description
 
@@ -41,7 +42,7 @@ WORDS = {
             "format; LoRA r 16, SmolLM2-135M, {machine}; medians of pairs in turn):"
         ),
         "line": (
-            "{setting}: {speed:.2f} times the tokens per second, {memory:.2f} times the peak memory ({pairs} pairs)"
+            "{setting}: {speed:.2f} times the tokens per second, {memory:.2f} times the peak memory (pairs: {pairs})"
         ),
         "settings": {},
     },
@@ -89,12 +90,12 @@ def tree() -> str:
 
 
 def results(language: Language) -> str:
-    """The study of benchmarks/results/e1.json and the race of speed.json, or nothing before they were measured."""
+    """The study of benchmarks/results/e1.json and the races of RACES, or nothing before they were measured."""
     parts = []
     if (path := RESULTS / "e1.json").is_file():
         parts.append(_study_table(_read_json(path), language))
-    if (path := RESULTS / "speed.json").is_file():
-        parts.append(_speed_lines(_read_json(path), WORDS[language]))
+    races = (path for name in RACES if (path := RESULTS / f"{name}.json").is_file())
+    parts += [_speed_lines(_read_json(path), WORDS[language]) for path in races]
     return "\n\n".join(parts)
 
 
