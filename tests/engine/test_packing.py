@@ -232,3 +232,17 @@ def test_a_base_that_is_not_told_positions_gets_padded_rows(tiny_base: Base, mon
 def test_one_row_alone_needs_no_borders() -> None:
     assert row_arguments((5,), CPU) == {} == row_arguments(None, CPU)
     assert set(row_arguments((5, 2), CPU)) == {"position_ids", KEYWORD}
+
+
+def test_memory_that_runs_out_while_trying_is_no_answer(tiny_base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU it is a RuntimeError, which a decoder that does not pack may raise as well."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(type(decoder_of(tiny_base.model)), "forward", fails)
+    said = "no such keyword"
+    assert not packs(tiny_base.model)
+    said = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
+    with pytest.raises(RuntimeError, match="can't allocate"):
+        packs(tiny_base.model)
