@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -66,6 +66,9 @@ def test_int8_rounds_to_the_nearest_step_of_its_row(shape: tuple[int, int], seed
 
 @settings(max_examples=40, deadline=None)
 @given(shapes, st.integers(0, 999))
+@example((5, 16), 0)  # rows that are not whole blocks: bitsandbytes itself reads wrong scales with AVX-512
+@example((3, 80), 0)
+@example((7, 33), 0)
 def test_nf4_takes_the_nearest_level_of_its_block(shape: tuple[int, int], seed: int) -> None:
     weight = weight_of(shape, seed)
     packed = pack(weight, "nf4")

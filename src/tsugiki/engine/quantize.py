@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from importlib.util import find_spec
+from math import prod
 from typing import Any, Literal
 
 import torch
@@ -39,8 +40,10 @@ class Packed:
             return self.codes.to(self.dtype).mul_(self.scales.to(self.dtype)[:, None])
         exact = torch.float32 if self.dtype == torch.float64 else self.dtype
         unpack = torch.ops.bitsandbytes.dequantize_4bit.default
-        values: Tensor = unpack(self.codes, self.scales, NF4_BLOCK, "nf4", self.shape, exact)
-        return values.to(self.dtype)
+        # Rows that are blocks: for other lengths bitsandbytes 0.50 reads wrong scales on a CPU with AVX-512 (16, 80)
+        # or compiles a function for every shape (odd lengths).
+        blocks: Tensor = unpack(self.codes, self.scales, NF4_BLOCK, "nf4", (len(self.scales), NF4_BLOCK), exact)
+        return blocks.view(-1)[: prod(self.shape)].view(self.shape).to(self.dtype)
 
 
 FrozenWeight = Tensor | Packed
@@ -63,13 +66,16 @@ def pack(weight_OI: Tensor, kind: Quantization) -> Packed:
         codes_OI = (exact / scales_O[:, None]).round_().clamp_(-127, 127).to(torch.int8)
         return Packed(kind, codes_OI, scales_O, (rows, columns), weight_OI.dtype)
     require(kind)
-    codes, scales = torch.ops.bitsandbytes.quantize_4bit.default(exact.contiguous(), NF4_BLOCK, "nf4", torch.uint8)
+    flat = exact.reshape(-1)
+    if missing := -len(flat) % NF4_BLOCK:
+        flat = functional.pad(flat, (0, missing))  # zeros change no block's scale
+    codes, scales = torch.ops.bitsandbytes.quantize_4bit.default(flat, NF4_BLOCK, "nf4", torch.uint8)
     return Packed(kind, codes, scales, (rows, columns), weight_OI.dtype)
 
 
 def packed_bytes(values: int, rows: int, kind: Quantization) -> int:
     """Bytes of a weight of `values` numbers in `rows` rows."""
-    return values + 4 * rows if kind == "int8" else (values + 1) // 2 + 4 * -(-values // NF4_BLOCK)
+    return values + 4 * rows if kind == "int8" else -(-values // NF4_BLOCK) * (NF4_BLOCK // 2 + 4)
 
 
 class QuantizedLinear(nn.Linear):
