@@ -13,7 +13,7 @@ from tsugiki.config import PlanSpec
 from tsugiki.engine.attach import attach
 from tsugiki.engine.base import Base
 from tsugiki.engine.batches import Batch, encode, micro_batches
-from tsugiki.engine.loss import _head_is_all, chunked_cross_entropies, mean_loss, token_loss
+from tsugiki.engine.loss import _head_is_all, chunked_cross_entropies, mean_loss, row_losses, token_loss
 from tsugiki.engine.plan import make_plan
 
 PAIRS = [("部品: ", "B-23"), ("Class of a zener diode? ", "Diode"), ("x", "y z"), ("用語: サーバ ", "サーバー")]
@@ -137,9 +137,13 @@ def test_mean_loss_does_not_depend_on_the_cut_and_draws_no_random_numbers(tiny_b
     losses = [mean_loss(tiny_bases.model, encoded, micro_tokens=tokens) for tokens in (64, 256, 4096)]
     assert torch.equal(state, torch.get_rng_state())
     assert max(losses) - min(losses) < 1e-5
-    one_by_one = 0.0
+    one_by_one = []
     for row in range(len(encoded)):
         ids = torch.tensor([[*encoded.prompts[row], *encoded.completions[row]]])
         logits = tiny_bases.model(input_ids=ids).logits[0, len(encoded.prompts[row]) - 1 : -1]
-        one_by_one += float(functional.cross_entropy(logits, torch.tensor(encoded.completions[row]), reduction="sum"))
-    assert abs(losses[0] - one_by_one / sum(map(len, encoded.completions))) < 1e-5
+        targets = torch.tensor(encoded.completions[row])
+        one_by_one.append(float(functional.cross_entropy(logits, targets, reduction="sum")))
+    assert abs(losses[0] - sum(one_by_one) / sum(map(len, encoded.completions))) < 1e-5
+    assert len(set(one_by_one)) == len(PAIRS), "a row in the place of another would not be seen"
+    for tokens in (1, 24, 4096):
+        assert row_losses(tiny_bases.model, encoded, micro_tokens=tokens) == pytest.approx(one_by_one, abs=1e-4)

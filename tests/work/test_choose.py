@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from tsugiki.config import LEARNING_RATES, METHODS
 from tsugiki.work.choose import (
     LOSS_TOLERANCE,
     SIMPLEST_FIRST,
+    _noise,
     best_try,
     chosen_rank,
     chosen_rate,
+    good_enough,
     learning_rates,
     ranks_to_try,
     simplest_method,
@@ -72,10 +78,29 @@ def test_the_final_trials_get_twice_what_suffices():
     assert chosen_rank({"status": "done", "rank_losses": None}, 8) == 8
 
 
+def of_rows(*nats: float, tokens: int = 2) -> dict[str, Any]:
+    """A try with these nats of its dev rows, all of so many tokens."""
+    return {"dev_loss": sum(nats) / (tokens * len(nats)), "row_losses": list(nats)}
+
+
+def test_the_noise_of_a_difference_is_that_of_its_mean_by_token():
+    best, other = of_rows(1.0, 2.0, 4.0, 3.0), of_rows(1.5, 2.1, 3.9, 4.5)
+    apart = np.array([0.5, 0.1, -0.1, 1.5]) / 2
+    error = stats.sem(apart)
+    assert _noise(other, best) == pytest.approx(error) and error > LOSS_TOLERANCE
+    assert good_enough([other, best]) == [1], "0.25 nats worse with an error of 0.18"
+    assert good_enough([of_rows(1.5, 2.1, 2.9, 4.5), best]) == [0, 1], "0.125 nats worse with an error of 0.26"
+
+
+def test_one_row_shows_nothing_and_equal_rows_leave_the_tolerance():
+    assert good_enough([of_rows(9.0), of_rows(1.0)]) == [0, 1]
+    assert good_enough([of_rows(9.0, 9.0), of_rows(1.0, 1.0)]) == [1]
+
+
 def test_the_simplest_method_within_tolerance_of_the_best_is_taken():
     def chosen(*losses: float | None) -> str | None:
-        tries = [{"method": name, "dev_loss": loss} for name, loss in zip(SIMPLEST_FIRST, losses, strict=True)]
-        return simplest_method(tries)
+        found = zip(SIMPLEST_FIRST, losses, strict=True)
+        return simplest_method([{"method": name, "dev_loss": loss, "row_losses": [loss] * 9} for name, loss in found])
 
     assert chosen(0.5, 0.5 - LOSS_TOLERANCE / 2, 0.6) == "lora"
     assert chosen(0.5, 0.5 - 2 * LOSS_TOLERANCE, 0.5 - 2.5 * LOSS_TOLERANCE) == "adapter"

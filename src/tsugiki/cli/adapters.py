@@ -114,7 +114,7 @@ def layers(
         print_line(f"  {name_of(one['method'], one['blocks']):26} {one['megabytes']:9,.1f} MB trained  {loss}")
     chosen = found["tries"][found["proposed"]]
     if chosen["method"] == "lora":
-        print_line(f"LoRA suffices: nothing is more than {found['tolerance']} better on dev.")
+        print_line(f"LoRA suffices: {found['rows']['dev']} dev rows do not show it to be worse than the best.")
         return
     blocks = ",".join(map(str, chosen["blocks"]))
     how = f"--method hybrid --full-layers {blocks}" if chosen["method"] == "hybrid" else "--method full"

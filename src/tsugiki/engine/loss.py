@@ -70,22 +70,30 @@ def token_loss(model: Any) -> TokenLoss:
 
 
 def mean_loss(model: Any, encoded: Encoded, *, micro_tokens: int) -> float:
-    """Nats per completion token (the end-of-text token included), without gradient and without dropout.
+    """Nats per completion token (the end-of-text token included), without gradient and without dropout."""
+    return sum(row_losses(model, encoded, micro_tokens=micro_tokens)) / sum(map(len, encoded.completions))
+
+
+def row_losses(model: Any, encoded: Encoded, *, micro_tokens: int) -> list[float]:
+    """Nats of each row's whole completion, in the order of the rows; as `mean_loss`, which is their mean by token.
 
     `micro_tokens` as in the recipe: tokens per forward pass, 0 for what the device wants.
     """
     was_training = model.training
     model.eval()
-    total, count = 0.0, 0
+    found = [0.0] * len(encoded)
     with torch.no_grad():
-        loss = token_loss(model)
+        losses = share_losses(model)
         weight = next(model.parameters())
         tokens = tokens_per_pass(micro_tokens, weight.device, weight.dtype)
         for batch in micro_batches(encoded, range(len(encoded)), micro_tokens=tokens, packed=packs(model)):
-            total += float(loss(batch.to(weight.device)))
-            count += len(batch.targets_N)
+            there = batch.to(weight.device)
+            counts = [len(encoded.completions[row]) for row in batch.rows]
+            shares = list(zip(there.positions_N.split(counts), there.targets_N.split(counts), strict=True))
+            for row, loss in zip(batch.rows, losses(there.ids_BT, there.lengths, None, shares), strict=True):
+                found[row] = float(loss)
     model.train(was_training)
-    return total / count
+    return found
 
 
 def chunked_cross_entropies(

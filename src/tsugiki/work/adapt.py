@@ -19,6 +19,7 @@ from tsugiki.data.split import split
 from tsugiki.engine.adapter_files import save_adapter
 from tsugiki.engine.attach import attach
 from tsugiki.engine.base import Base, BaseSpec, live_weights_digest, load_base
+from tsugiki.engine.loss import row_losses
 from tsugiki.engine.shrink import shrink
 from tsugiki.engine.train import train
 from tsugiki.errors import TrainingError, UsageError
@@ -139,7 +140,7 @@ def rows_of(found: Opened) -> dict[str, int]:
 
 
 def _try_methods(task: Task, wanted: Adaptation, emit: Emit) -> tuple[PlanSpec, list[dict[str, Any]]]:
-    """The plan of the simplest method whose dev loss after a third of the steps is within tolerance of the best."""
+    """The plan of the simplest method that a third of the steps does not show to be worse than the best."""
     short = wanted.recipe.model_copy(update={"max_steps": search_steps(wanted.recipe.max_steps)})
     methods = tuple(method for method in SIMPLEST_FIRST if held_for(method, short) == short)
     plans = plans_for(methods, wanted.plan)
@@ -160,7 +161,9 @@ def one_try(task: Task, plan: PlanSpec, recipe: Recipe, emit: Emit) -> dict[str,
     parameters = trainable.trainable_parameters
     try:
         found = train(trainable, task.train_set, task.dev_set, recipe, on_step=step_events(emit))
-        return {"dev_loss": found.best_dev_loss, "trainable_parameters": parameters, "reason": None}
+        rows = row_losses(trainable.model, task.dev_set, micro_tokens=recipe.micro_tokens)
+        about = {"dev_loss": found.best_dev_loss, "row_losses": rows, "reason": None}
+        return {**about, "trainable_parameters": parameters}
     except TrainingError as error:
         return {"dev_loss": None, "trainable_parameters": parameters, "reason": error.problem}
     finally:

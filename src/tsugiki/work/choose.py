@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
 from typing import Any
 
 from tsugiki.config import LEARNING_RATES, MethodName
@@ -33,12 +34,33 @@ def best_try(tries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
 
 
 def simplest_method(tries: Sequence[Mapping[str, Any]]) -> MethodName | None:
-    """The first method that is within LOSS_TOLERANCE of the best; `tries` holds {method, dev_loss}, simplest first."""
+    """The method of the first of `tries`, simplest first, that is `good_enough`; None when no try ended."""
+    return next((tries[place]["method"] for place in good_enough(tries)), None)
+
+
+def good_enough(tries: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The places of those that lose to the best no more than LOSS_TOLERANCE or the standard error of the difference.
+
+    The rule of one standard error (Breiman, Friedman, Olshen and Stone 1984, sec. 3.4.3) on paired rows. `tries` holds
+    {dev_loss, row_losses}, the nats of each row of one dev set, and None where a try did not end.
+    """
     best = best_try(tries)
     if best is None:
-        return None
-    limit = best["dev_loss"] + LOSS_TOLERANCE
-    return next(one["method"] for one in tries if one["dev_loss"] is not None and one["dev_loss"] <= limit)
+        return []
+    ended = [place for place, one in enumerate(tries) if one["dev_loss"] is not None]
+    return [place for place in ended if tries[place]["dev_loss"] - best["dev_loss"] <= _noise(tries[place], best)]
+
+
+def _noise(one: Mapping[str, Any], best: Mapping[str, Any]) -> float:
+    """The standard error of the difference of two dev losses in nats per token, LOSS_TOLERANCE at least.
+
+    Infinite with a single row.
+    """
+    apart = [ours - theirs for ours, theirs in zip(one["row_losses"], best["row_losses"], strict=True)]
+    if len(apart) < 2:
+        return math.inf
+    rows_per_token = best["dev_loss"] / mean(best["row_losses"])
+    return max(LOSS_TOLERANCE, stdev(apart) / math.sqrt(len(apart)) * rows_per_token)
 
 
 def chosen_rate(search: Mapping[str, Any] | None, rates: Sequence[float]) -> float:

@@ -26,7 +26,7 @@ from tsugiki.engine.device import free_memory_bytes, tokens_per_pass
 from tsugiki.engine.footprint import tokens_of_a_pass, training_bytes
 from tsugiki.engine.gradients import choose_blocks
 from tsugiki.engine.learner import Step, TrainResult
-from tsugiki.engine.loss import mean_loss
+from tsugiki.engine.loss import mean_loss, row_losses
 from tsugiki.engine.plan import Plan, make_plan
 from tsugiki.engine.rank_spread import spread_ranks
 from tsugiki.engine.shrink import losses_by_rank
@@ -45,6 +45,7 @@ from tsugiki.work.speed import change_cost, latencies
 from tsugiki.work.task import Emit, Task, open_task
 
 Values = dict[str, Any]
+DETAILS = ("row_losses", "rank_losses")  # of the best try alone
 
 
 def search_rate(spec: TrialSpec, study: Path, emit: Emit) -> Values:
@@ -69,8 +70,8 @@ def search_rate(spec: TrialSpec, study: Path, emit: Emit) -> Values:
             f"None of the learning rates {rates} could be trained: {tries[-1]['reason']}",
             fix="Look at the data, or leave this method out.",
         )
-    about = {"learning_rate": best["learning_rate"], "dev_loss": best["dev_loss"], "tries": tries}
-    return {**about, "rank_losses": best.get("rank_losses")}
+    kept = {name: best.get(name) for name in ("learning_rate", "dev_loss", "row_losses", "rank_losses")}
+    return {**kept, "tries": [{name: value for name, value in one.items() if name not in DETAILS} for one in tries]}
 
 
 def train_and_measure(spec: TrialSpec, study: Path, emit: Emit) -> Values:
@@ -195,13 +196,13 @@ def _tries_together(task: Task, plan: Plan, spec: TrialSpec, study: Path, emit: 
         bank.detach()
     tries = [_try(recipe.learning_rate, one) for recipe, one in zip(recipes, found, strict=True)]
     best = best_try(tries)
-    if best is not None and spec.ranks:
+    if best is not None:
         place = tries.index(dict(best))
         alone = attach(task.base, plan, seed=0)
         with torch.no_grad():
             for name, part in bank.candidates[place].trained.items():
                 alone.trained[name].copy_(part)
-        tries[place] |= _rank_losses(task, alone, spec)
+        tries[place] |= _details(task, alone, spec)
         alone.detach()
     return tries
 
@@ -209,7 +210,7 @@ def _tries_together(task: Task, plan: Plan, spec: TrialSpec, study: Path, emit: 
 def _one_try(task: Task, plan: Plan, spec: TrialSpec, rate: float, study: Path, number: int, emit: Emit) -> Values:
     trainable = attach(task.base, plan, seed=spec.recipe.seed)
     found: TrainResult | TrainingError
-    ranks: Values = {}
+    details: Values = {}
     try:
         found = train(
             trainable,
@@ -220,19 +221,24 @@ def _one_try(task: Task, plan: Plan, spec: TrialSpec, rate: float, study: Path, 
             checkpoint=scratch_folder(study, spec.id) / f"try-{number}",
             prefix_folder=prefix_folder(study),
         )
-        ranks = _rank_losses(task, trainable, spec)
+        details = _details(task, trainable, spec)
     except DoesNotFit:
         raise
     except TrainingError as error:
         found = error
     finally:
         trainable.detach()
-    return _try(rate, found) | ranks
+    return _try(rate, found) | details
 
 
-def _rank_losses(task: Task, trainable: Trainable, spec: TrialSpec) -> Values:
-    """Dev losses of the updates cut to each of the spec's ranks, down to the first that does not suffice."""
-    return {"rank_losses": rank_losses(task, trainable, spec.ranks, spec.recipe)} if spec.ranks else {}
+def _details(task: Task, trainable: Trainable, spec: TrialSpec) -> Values:
+    """Nats of each dev row, and dev losses of the updates cut to the spec's ranks down to the first that is too small.
+
+    Of what has just been trained.
+    """
+    ranks = rank_losses(task, trainable, spec.ranks, spec.recipe) if spec.ranks else None
+    rows = row_losses(trainable.model, task.dev_set, micro_tokens=spec.recipe.micro_tokens)
+    return {"row_losses": rows, "rank_losses": ranks}
 
 
 def rank_losses(task: Task, trainable: Trainable, ranks: Sequence[int], recipe: Recipe) -> list[Values]:

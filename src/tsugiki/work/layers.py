@@ -14,7 +14,7 @@ from tsugiki.config import LEARNING_RATES, MethodName, PlanSpec, parse
 from tsugiki.engine.gradients import gradient_ratios
 from tsugiki.errors import TrainingError, UsageError
 from tsugiki.work.adapt import FIX_TRIES, Adaptation, one_try, opened, rows_of
-from tsugiki.work.choose import LOSS_TOLERANCE, best_try
+from tsugiki.work.choose import best_try, good_enough
 from tsugiki.work.task import Emit
 
 BYTES = 4  # what is trained is float32, whatever the base is held in
@@ -52,7 +52,6 @@ def plan_layers(wanted: Adaptation, emit: Emit) -> dict[str, Any]:
         "scores": {str(block): ratios[block] for block in sorted(ratios)},
         "ranked": ranked,
         "tries": [{**one, "on_front": on_front(one, tries)} for one in tries],
-        "tolerance": LOSS_TOLERANCE,
         "proposed": proposed(tries),
     }
 
@@ -78,10 +77,8 @@ def on_front(one: Mapping[str, Any], tries: Sequence[Mapping[str, Any]]) -> bool
 
 
 def proposed(tries: Sequence[Mapping[str, Any]]) -> int:
-    """The place of the smallest plan whose dev loss is within tolerance of the best."""
-    ended = [place for place, one in enumerate(tries) if one["dev_loss"] is not None]
-    limit = min(tries[place]["dev_loss"] for place in ended) + LOSS_TOLERANCE
-    return min((place for place in ended if tries[place]["dev_loss"] <= limit), key=lambda p: tries[p]["megabytes"])
+    """The place of the smallest plan that the dev set does not show to be worse than the best."""
+    return min(good_enough(tries), key=lambda place: tries[place]["megabytes"])
 
 
 def name_of(method: MethodName, blocks: Sequence[int]) -> str:
