@@ -42,24 +42,24 @@ INTAKE = {
 }
 
 
-def seconds_of_a_step(task: str, rows: int, steps: int) -> dict[str, float]:
+def seconds_of_a_step(task: str, rows: int, steps: int, precision: str) -> dict[str, float]:
     """Of TRL, all weights trained: as it comes, which computes activations again, and keeping them."""
     found = {}
     for name, checkpointing in (("as it comes", True), ("activations kept", False)):
-        job = make_job(Setting("float32", task, rows, checkpointing))
+        job = make_job(Setting(precision, task, rows, checkpointing))
         job = replace(job, steps=steps, rank=0, learning_rate=2e-5)
         found[name] = run_side("peer_trl", job).seconds / steps
         print(f"TRL, full fine-tuning, {name}: {found[name]:.2f} s a step", flush=True)
     return found
 
 
-def run_poc(data: Path, out: Path, budget_minutes: float, *, to_the_end: bool) -> dict[str, Any]:
+def run_poc(data: Path, out: Path, budget_minutes: float, *, precision: str, to_the_end: bool) -> dict[str, Any]:
     """A study from its start: what it plans and cuts, and with `to_the_end` what it took and decided."""
     shutil.rmtree(out, ignore_errors=True)
     intake = out.with_suffix(".yaml")
     intake.write_text(yaml.safe_dump(INTAKE), encoding="utf-8")
     command = [sys.executable, "-m", "tsugiki", "poc", data, "--base", "smollm2-135m", "--out", out]
-    options = ["--intake", intake, "--precision", "float32", "--budget", f"{budget_minutes:.2f}"]
+    options = ["--intake", intake, "--precision", precision, "--budget", f"{budget_minutes:.2f}"]
     log = out.with_suffix(".log")
     with log.open("w", encoding="utf-8") as said:
         study = subprocess.Popen([*command, *options], cwd=ROOT, stdout=said, stderr=said)
@@ -94,6 +94,7 @@ def main() -> None:
     parser.add_argument("--task", default="E1")
     parser.add_argument("--rows", type=int, default=300, help="of the file that the study is given")
     parser.add_argument("--timed-steps", type=int, default=12, help="of TRL")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of both sides")
     parser.add_argument("--to-the-end", action="store_true", help="run the study, not only its plan")
     parser.add_argument("--out", type=Path, default=RESULT)
     arguments = parser.parse_args()
@@ -103,10 +104,11 @@ def main() -> None:
     design = Design()
     train_rows = round(arguments.rows * (1 - design.test_share - design.dev_share))
     steps = steps_for(train_rows, Recipe().batch_size)
-    of_a_step = seconds_of_a_step(arguments.task, train_rows, arguments.timed_steps)
+    of_a_step = seconds_of_a_step(arguments.task, train_rows, arguments.timed_steps, arguments.precision)
     training = {name: steps * seconds / 60 for name, seconds in of_a_step.items()}
     budget = TRAININGS * training["as it comes"]
-    poc = run_poc(data, FOLDER / f"{arguments.task}-{arguments.rows}", budget, to_the_end=arguments.to_the_end)
+    folder = FOLDER / f"{arguments.task}-{arguments.rows}"
+    poc = run_poc(data, folder, budget, precision=arguments.precision, to_the_end=arguments.to_the_end)
     ratios = {
         name: {
             what: poc[f"{what}_minutes"] / (TRAININGS * minutes)
@@ -116,7 +118,8 @@ def main() -> None:
         for name, minutes in training.items()
     }
     print(f"PoC / {TRAININGS} trainings with TRL: {ratios}; cut: {poc['cuts']}")
-    settings = {"task": arguments.task, "rows": arguments.rows, "steps": steps, "trainings": TRAININGS}
+    of_both = {"task": arguments.task, "rows": arguments.rows, "precision": arguments.precision}
+    settings = {**of_both, "steps": steps, "trainings": TRAININGS}
     versions = package_versions(("torch", "transformers", "trl", "peft"))
     found = {"trl_minutes": training, "poc": poc, "poc_over_trainings": ratios}
     write_json(arguments.out, {"settings": settings, **found, "packages": versions, "machine": machine()})

@@ -3,7 +3,8 @@
 For each task the product's own searches choose among the small methods as they would in a study, from dev losses
 alone; then every cell of a grid (ranks x rates of LoRA, rates of the other methods) is trained to its end and answers
 the test set. Regret is the test score of the best cell less that of the choice, which is trained like a cell, with a
-paired interval; being the best of many on one test set, it is flattered by luck. The share is that of rows trained on.
+paired interval; being the best of many on one test set, it is flattered by luck. A user of the grid would take the cell
+with the lowest dev loss, which stands beside it. The share is that of rows trained on.
 With --after-others the searches of each task start from what those of the others have taught. Every cell is kept as a
 study keeps its trials, in .data/regret, so that a run that was broken off goes on. Trials share the processes of
 --workers one after the other, and the machine where there are several: scores count here, not seconds or bytes. Writes
@@ -83,13 +84,12 @@ def choose(
     assert lesson is not None, "a task without a search"
     best = max(cells, key=lambda name: cells[name]["score"])
     grid_rows = sum(cell["steps"] for cell in cells.values()) * arguments.batch_size
-    apart = paired_difference([_marks(cells[best])], [_marks(chosen)], confidence=0.95) if chosen["right"] else None
+    by_dev = min((name for name in cells if cells[name]["right"]), key=lambda name: cells[name]["dev_loss"])
     return {
         "task": task,
         "chosen": {**chosen, "rows_trained": rows_trained},
-        "best": {"name": best, **cells[best]},
-        "regret": cells[best]["score"] - chosen["score"],
-        "regret_interval": None if apart is None else [apart.low, apart.high],
+        "best": {"name": best, **cells[best], **_ahead(cells[best], chosen)},
+        "by_dev": {"name": by_dev, **cells[by_dev], **_ahead(cells[by_dev], chosen)},
         "share": rows_trained / grid_rows,
         "lessons": len(orders.expected.lessons),
         "cells": cells,
@@ -156,6 +156,14 @@ def _done(spec: TrialSpec, folder: Path) -> Values:
     return found
 
 
+def _ahead(cell: Values, chosen: Values) -> Values:
+    """How far a cell's test score is above that of the choice, with a paired interval."""
+    if not chosen["right"]:
+        return {"ahead": cell["score"], "interval": None}
+    apart = paired_difference([_marks(cell)], [_marks(chosen)], confidence=0.95)
+    return {"ahead": apart.value, "interval": [apart.low, apart.high]}
+
+
 def _marks(cell: Values) -> list[float]:
     return [float(mark) for mark in cell["right"]]
 
@@ -214,8 +222,8 @@ def main() -> None:
 
     def judge(task: str, kept: Values, lessons: tuple[Lesson, ...]) -> Lesson:
         kept[task], lesson = choose(task, arguments, lessons, workers)
-        regret, share = kept[task]["regret"], kept[task]["share"]
-        print(f"{task} with {len(lessons)} lessons: regret {regret:.3f} at {share:.0%} of the grid", flush=True)
+        best, share = kept[task]["best"], kept[task]["share"]
+        print(f"{task} with {len(lessons)} lessons: regret {best['ahead']:.3f} at {share:.0%} of the grid", flush=True)
         write_json(arguments.out, {"tasks": found, "after_others": after, **about})
         return lesson
 

@@ -146,16 +146,16 @@ def regret() -> str:
     if found is None:
         return "Not measured yet."
     settings, grid = found["settings"], 0
-    head = ("task", "chosen", "exact match", "best cell of the grid", "exact match", "points behind (95 % interval)",
-            "share of the grid's rows")  # fmt: skip
+    head = ("task", "chosen", "exact match", "best cell on the test set", "points behind (95 % interval)",
+            "best cell by dev loss", "points behind (95 % interval)", "share of the grid's rows")  # fmt: skip
     rows = []
     for when, tasks in (("", found["tasks"]), (" after the others", found["after_others"])):
         for task, one in tasks.items():
-            choice, best, grid = one["chosen"], one["best"], len(one["cells"])
+            choice, best, by_dev, grid = one["chosen"], one["best"], one["by_dev"], len(one["cells"])
             rows.append(
                 (
-                    f"{task}{when}", _settings(choice), f"{choice['score']:.1%}", _settings(best),
-                    f"{best['score']:.1%}", _points(one), f"{one['share']:.0%}",
+                    f"{task}{when}", _settings(choice), f"{choice['score']:.1%}", _settings(best), _points(best),
+                    _settings(by_dev), _points(by_dev), f"{one['share']:.0%}",
                 )
             )  # fmt: skip
     said = f"{settings['rows']} rows, {settings['steps']} steps of {settings['batch_size']} rows, {grid} cells."
@@ -167,8 +167,8 @@ def _settings(cell: Result) -> str:
     return f"{cell['method']}{rank} at {cell['learning_rate']:.1e}"
 
 
-def _points(one: Result) -> str:
-    behind, interval = 100 * one["regret"], one["regret_interval"]
+def _points(cell: Result) -> str:
+    behind, interval = 100 * cell["ahead"], cell["interval"]
     return f"{behind:.1f}" if interval is None else f"{behind:.1f} ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
 
 
