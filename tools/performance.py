@@ -173,9 +173,14 @@ def _points(cell: Result) -> str:
 
 
 def poc_cost() -> str:
-    found = _read("poc_cost")
+    results = ("poc_cost", "poc_cost-bfloat16")
+    return "\n\n".join((*map(_poc_cost, results), _machines(*results)))
+
+
+def _poc_cost(result: str) -> str:
+    found = _read(result)
     if found is None:
-        return "Not measured yet."
+        return f"{result}: not measured yet."
     poc, settings = found["poc"], found["settings"]
     names = {"planned": "planned within the minutes of five trainings", "uncut": "whole design, nothing cut",
              "used": "used in the end"}  # fmt: skip
@@ -185,9 +190,12 @@ def poc_cost() -> str:
         for what, ratio in ratios.items()
     ]
     cuts = ", ".join(f"{cut['what'].replace('_', ' ')} from {cut['before']} to {cut['after']}" for cut in poc["cuts"])
-    said = f"{settings['rows']} rows of {settings['task']}, {settings['steps']} steps. Cut: {cuts or 'nothing'}."
+    said = (
+        f"{settings['rows']} rows of {settings['task']}, {settings['steps']} steps, {settings['precision']}. "
+        f"Cut: {cuts or 'nothing'}."
+    )
     head = ("study", f"minutes / those of {settings['trainings']} full fine-tunings with TRL")
-    return "\n\n".join((_table(head, rows), said, _machines("poc_cost")))
+    return "\n\n".join((_table(head, rows), said))
 
 
 PARTS: dict[str, Callable[[], str]] = {

@@ -1,8 +1,8 @@
 """Which trials a study runs: methods × seeds, a search of the learning rate, and a learning curve, within a budget.
 
 Called once per study, after the calibration; the result is kept in the study folder. A pure function: it starts
-nothing, reads no file and no clock. What does not fit is cut in a fixed order, and every cut is recorded with the
-minutes that it saves:
+nothing, reads no file and no clock. What does not fit is cut in a fixed order; where a coarse cut leaves room, earlier
+ones are taken back, the last first. Every cut is recorded with the minutes that it saves:
 
     1  sizes of the learning curve, smallest first, down to one      4  learning rates per method, down to one
     2  seeds of the learning curve, down to one                      5  seeds of the final trials, down to one
@@ -21,13 +21,14 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tsugiki.config import Design, MethodName, Recipe
 from tsugiki.errors import StudyError
 from tsugiki.work.prior import Prior, prior_from_json
 
 Kind = Literal["reference", "search", "train"]
+Knob = Literal["curve_sizes", "curve_seeds", "tries", "seeds", "steps", "methods"]  # in the order of the cuts
 Measurement = Literal["retention", "retention_before", "latency", "change"]
 
 REFERENCE = "reference"  # the one trial without a method
@@ -99,7 +100,7 @@ class PlannedTrial:
 class Cut:
     """`what` went from `before` to `after` (counts; for methods, how many), which saves `minutes`."""
 
-    what: Literal["curve_sizes", "curve_seeds", "tries", "seeds", "steps", "methods"]
+    what: Knob
     before: int
     after: int
     minutes: float
@@ -164,7 +165,7 @@ def design_study(
     design: Design, recipe: Recipe, prior: Prior, *, rows: int, calibration: Calibration, budget_minutes: float
 ) -> Schedule:
     """The trials in the order they run. `rows` is the full training size, `budget_minutes` what they may take."""
-    outline = _Outline(
+    whole = _Outline(
         methods=design.methods,
         seeds=design.seeds,
         curve_sizes=curve_sizes(rows, design.curve_sizes),
@@ -173,11 +174,11 @@ def design_study(
         steps=steps_for(rows, recipe.batch_size),
     )
     price = _Price(calibration, recipe)
-    outline, cuts = _fit(outline, price, budget_minutes * 60)
+    outline = _fit(whole, price, budget_minutes * 60)
     trials = tuple(_trials(outline, price))
     return Schedule(
         trials=trials,
-        cuts=cuts,
+        cuts=tuple(_cuts(whole, outline, price)),
         minutes=sum(trial.seconds for trial in trials) / 60,
         budget_minutes=budget_minutes,
         allowed_minutes=design.budget_minutes,
@@ -293,35 +294,50 @@ def _kept_first(methods: tuple[MethodName, ...]) -> tuple[MethodName, ...]:
     return _kept(methods) + tuple(method for method in methods if method not in _kept(methods))
 
 
-def _fit(outline: _Outline, price: _Price, budget: float) -> tuple[_Outline, tuple[Cut, ...]]:
-    cuts: list[Cut] = []
+def _fit(whole: _Outline, price: _Price, budget: float) -> _Outline:
+    """Cut in the fixed order until it fits, then turn back what fits all the same, the last cut first."""
+    outline, turns = whole, []
     while price.of(outline) > budget:
-        what, after = next(_possible_cuts(outline, price, budget), ("", outline))
-        if after is outline:
-            break
-        saved = (price.of(outline) - price.of(after)) / 60
-        _record(cuts, what, outline, after, saved)
+        after = next(_possible_cuts(outline, price, budget), None)
+        if after is None:
+            return outline
+        turns.append(_changed(after, outline))
         outline = after
-    return outline, tuple(cuts)
+    refused: set[str] = set()
+    for turn in reversed(turns):
+        if refused.isdisjoint(turn):
+            back = replace(outline, **turn)
+            if "steps" in turn and price.of(back) > budget:
+                back = replace(back, steps=_most_steps(back, price, budget))
+            if price.of(back) > budget:
+                refused |= turn.keys()
+            else:
+                outline = back
+    return outline
 
 
-def _possible_cuts(outline: _Outline, price: _Price, budget: float) -> Iterator[tuple[str, _Outline]]:
+def _changed(after: _Outline, before: _Outline) -> dict[str, Any]:
+    """The knobs that differ, as they were."""
+    return {name: value for name, value in vars(before).items() if value != getattr(after, name)}
+
+
+def _possible_cuts(outline: _Outline, price: _Price, budget: float) -> Iterator[_Outline]:
     """What can still be cut, in the fixed order; nothing at the floor."""
     if len(outline.curve_sizes) > 1:
-        yield "curve_sizes", replace(outline, curve_sizes=outline.curve_sizes[1:])
+        yield replace(outline, curve_sizes=outline.curve_sizes[1:])
     if outline.curve_sizes and outline.curve_seeds > 1:
-        yield "curve_seeds", replace(outline, curve_seeds=outline.curve_seeds - 1)
+        yield replace(outline, curve_seeds=outline.curve_seeds - 1)
     if outline.curve_sizes:
-        yield "curve_sizes", replace(outline, curve_sizes=(), curve_seeds=0)
+        yield replace(outline, curve_sizes=(), curve_seeds=0)
     if outline.tries > 1:
-        yield "tries", replace(outline, tries=outline.tries - 1)
+        yield replace(outline, tries=outline.tries - 1)
     if outline.seeds > 1:
-        yield "seeds", replace(outline, seeds=outline.seeds - 1)
+        yield replace(outline, seeds=outline.seeds - 1)
     if outline.steps > STEP_FLOOR:
-        yield "steps", replace(outline, steps=_most_steps(outline, price, budget))
+        yield replace(outline, steps=_most_steps(outline, price, budget))
     extra = [method for method in outline.methods if method not in _kept(outline.methods)]
     if extra:
-        yield "methods", replace(outline, methods=tuple(method for method in outline.methods if method != extra[-1]))
+        yield replace(outline, methods=tuple(method for method in outline.methods if method != extra[-1]))
 
 
 def _most_steps(outline: _Outline, price: _Price, budget: float) -> int:
@@ -333,16 +349,19 @@ def _most_steps(outline: _Outline, price: _Price, budget: float) -> int:
     return min(outline.steps - 1, STEP_FLOOR + int((budget - at_floor) / per_step))
 
 
-def _record(cuts: list[Cut], what: Any, before: _Outline, after: _Outline, minutes: float) -> None:
-    """One line per knob: a knob that is turned several times keeps its first and its last position."""
-    names = tuple(method for method in before.methods if method not in after.methods)
-    for place, cut in enumerate(cuts):
-        if cut.what == what:
-            cuts[place] = replace(
-                cut, after=_position(what, after), minutes=cut.minutes + minutes, names=cut.names + names
-            )
-            return
-    cuts.append(Cut(what, _position(what, before), _position(what, after), minutes, names))
+def _cuts(whole: _Outline, fitted: _Outline, price: _Price) -> Iterator[Cut]:
+    """One for each knob that was turned; what each saves is taken after those before it, so that they add up."""
+    for what in get_args(Knob):
+        before = getattr(whole, what)
+        if before == getattr(fitted, what):
+            continue
+        after = replace(whole, **{what: getattr(fitted, what)})
+        if not after.curve_sizes:
+            after = replace(after, curve_seeds=fitted.curve_seeds)  # of no curve
+        minutes = (price.of(whole) - price.of(after)) / 60
+        names = tuple(method for method in whole.methods if method not in after.methods)
+        yield Cut(what, _position(what, whole), _position(what, after), minutes, names)
+        whole = after
 
 
 def _position(what: str, outline: _Outline) -> int:
