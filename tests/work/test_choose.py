@@ -95,6 +95,7 @@ def test_the_noise_of_a_difference_is_that_of_its_mean_by_token():
 def test_one_row_shows_nothing_and_equal_rows_leave_the_tolerance():
     assert good_enough([of_rows(9.0), of_rows(1.0)]) == [0, 1]
     assert good_enough([of_rows(9.0, 9.0), of_rows(1.0, 1.0)]) == [1]
+    assert good_enough([of_rows(0.001, 0.001), of_rows(0.0, 0.0)]) == [0, 1]
 
 
 def test_the_simplest_method_within_tolerance_of_the_best_is_taken():

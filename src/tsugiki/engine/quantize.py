@@ -40,8 +40,8 @@ class Packed:
             return self.codes.to(self.dtype).mul_(self.scales.to(self.dtype)[:, None])
         exact = torch.float32 if self.dtype == torch.float64 else self.dtype
         unpack = torch.ops.bitsandbytes.dequantize_4bit.default
-        # Rows that are blocks: for other lengths bitsandbytes 0.50 reads wrong scales on a CPU with AVX-512 (16, 80)
-        # or compiles a function for every shape (odd lengths).
+        # A row for each block: with other rows bitsandbytes 0.50 takes wrong scales on a CPU with AVX-512 (lengths such
+        # as 16 and 80), or compiles a function for every shape (odd lengths).
         blocks: Tensor = unpack(self.codes, self.scales, NF4_BLOCK, "nf4", (len(self.scales), NF4_BLOCK), exact)
         return blocks.view(-1)[: prod(self.shape)].view(self.shape).to(self.dtype)
 

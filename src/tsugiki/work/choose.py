@@ -59,7 +59,7 @@ def _noise(one: Mapping[str, Any], best: Mapping[str, Any]) -> float:
     apart = [ours - theirs for ours, theirs in zip(one["row_losses"], best["row_losses"], strict=True)]
     if len(apart) < 2:
         return math.inf
-    rows_per_token = best["dev_loss"] / mean(best["row_losses"])
+    rows_per_token = best["dev_loss"] / (mean(best["row_losses"]) or 1.0)  # nothing is lost at all
     return max(LOSS_TOLERANCE, stdev(apart) / math.sqrt(len(apart)) * rows_per_token)
 
 
