@@ -29,8 +29,11 @@ def learning_rates(method: MethodName, tries: int) -> tuple[float, ...]:
 
 def best_try(tries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The try with the lowest dev loss; None when no try ended with a number."""
-    ended = [one for one in tries if one["dev_loss"] is not None and math.isfinite(one["dev_loss"])]
-    return min(ended, key=lambda one: one["dev_loss"], default=None)
+    return min(filter(_ended, tries), key=lambda one: one["dev_loss"], default=None)
+
+
+def _ended(one: Mapping[str, Any]) -> bool:
+    return one["dev_loss"] is not None and math.isfinite(one["dev_loss"])
 
 
 def simplest_method(tries: Sequence[Mapping[str, Any]]) -> MethodName | None:
@@ -47,8 +50,11 @@ def good_enough(tries: Sequence[Mapping[str, Any]]) -> list[int]:
     best = best_try(tries)
     if best is None:
         return []
-    ended = [place for place, one in enumerate(tries) if one["dev_loss"] is not None]
-    return [place for place in ended if tries[place]["dev_loss"] - best["dev_loss"] <= _noise(tries[place], best)]
+    return [
+        place
+        for place, one in enumerate(tries)
+        if _ended(one) and one["dev_loss"] - best["dev_loss"] <= _noise(one, best)
+    ]
 
 
 def _noise(one: Mapping[str, Any], best: Mapping[str, Any]) -> float:
