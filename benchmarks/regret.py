@@ -14,6 +14,7 @@ benchmarks/results/regret.json with every cell's score.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -186,6 +187,7 @@ def _one_trial(spec: TrialSpec, folder: Path) -> None:
     """In a worker: the result is on disk afterwards, unless the worker was killed."""
     write_result(folder, outcome(spec, folder, lambda _: None))
     clear_scratch(folder, spec.id, keep_log=False)
+    gc.collect()  # a base that a trial has let go of is held by cycles; trials of a study end with their process
 
 
 def _end_with_parent() -> None:
