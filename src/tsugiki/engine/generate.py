@@ -194,13 +194,19 @@ def _text(tokenizer: Any, tokens: Sequence[int]) -> str:
 
 @contextmanager
 def _inference(model: Any) -> Iterator[None]:
-    """Dropout off and no gradients, and the mode as it was afterwards."""
+    """Dropout off and no gradients, and the mode as it was afterwards.
+
+    The last column of hidden states that were read together is no contiguous tensor, and torch multiplies such a one
+    (B, 1, D) with B copies of the head: in bfloat16 on a CPU 10 GB for 32 prompts of Gemma 3.
+    """
     was_training = model.training
     model.eval()
+    hook = model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
     try:
         with torch.inference_mode():
             yield
     finally:
+        hook.remove()
         model.train(was_training)
 
 
