@@ -43,6 +43,25 @@ def test_answers_equal_those_of_transformers_for_uneven_prompts(tiny_bases: Base
         assert got == expected
 
 
+def test_the_head_is_multiplied_once_for_all_prompts(tiny_bases: Base) -> None:
+    """torch multiplies a contiguous (B, 1, D) as one matrix, and any other with a copy of the head for each prompt."""
+    head = tiny_bases.model.get_output_embeddings()
+    seen: list[tuple[int, bool]] = []
+    multiply = type(head).forward
+
+    def watched(x: torch.Tensor) -> torch.Tensor:
+        seen.append((len(x), x.is_contiguous()))
+        return multiply(head, x)
+
+    head.forward = watched
+    try:
+        generate(tiny_bases.model, tiny_bases.tokenizer, PROMPTS, max_new_tokens=2)
+    finally:
+        del head.forward
+    assert seen[0] == (len(PROMPTS), True) and all(contiguous for _, contiguous in seen)
+    assert not head._forward_pre_hooks, "nothing is left behind"
+
+
 def test_rows_that_end_leave_the_batch_and_the_others_go_on_unchanged(
     tiny_bases: Base,
 ) -> None:
