@@ -165,6 +165,15 @@ def _ahead(cell: Values, chosen: Values) -> Values:
     return {"ahead": apart.value, "interval": [apart.low, apart.high]}
 
 
+def _together(tasks: Mapping[str, Values]) -> Values:
+    """The tasks as one test set: mean points ahead of the choices, each task by its number of rows."""
+    rows = {who: "".join(one[who]["right"] for one in tasks.values()) for who in ("chosen", "best", "by_dev")}
+    if not tasks or len(set(map(len, rows.values()))) > 1:  # a choice that diverged has answered nothing
+        return {}
+    cells = {who: {"score": mean(map(int, right)), "right": right} for who, right in rows.items()}
+    return {who: _ahead(cells[who], cells["chosen"]) for who in ("best", "by_dev")}
+
+
 def _marks(cell: Values) -> list[float]:
     return [float(mark) for mark in cell["right"]]
 
@@ -226,7 +235,8 @@ def main() -> None:
         kept[task], lesson = choose(task, arguments, lessons, workers)
         best, share = kept[task]["best"], kept[task]["share"]
         print(f"{task} with {len(lessons)} lessons: regret {best['ahead']:.3f} at {share:.0%} of the grid", flush=True)
-        write_json(arguments.out, {"tasks": found, "after_others": after, **about})
+        together = {"tasks": _together(found), "after_others": _together(after)}
+        write_json(arguments.out, {"tasks": found, "after_others": after, "together": together, **about})
         return lesson
 
     try:

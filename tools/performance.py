@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from tools.readme import fill
@@ -149,8 +150,8 @@ def regret() -> str:
     head = ("task", "chosen", "exact match", "best cell on the test set", "points behind (95 % interval)",
             "best cell by dev loss", "points behind (95 % interval)", "share of the grid's rows")  # fmt: skip
     rows = []
-    for when, tasks in (("", found["tasks"]), (" after the others", found["after_others"])):
-        for task, one in tasks.items():
+    for when, part in (("", "tasks"), (" after the others", "after_others")):
+        for task, one in sorted(found[part].items()):
             choice, best, by_dev, grid = one["chosen"], one["best"], one["by_dev"], len(one["cells"])
             rows.append(
                 (
@@ -158,6 +159,10 @@ def regret() -> str:
                     _settings(by_dev), _points(by_dev), f"{one['share']:.0%}",
                 )
             )  # fmt: skip
+        if together := found["together"][part]:
+            share = mean(one["share"] for one in found[part].values())
+            points = (_points(together["best"]), "", _points(together["by_dev"]))
+            rows.append((f"all{when}", "", "", "", *points, f"{share:.0%}"))
     said = f"{settings['rows']} rows, {settings['steps']} steps of {settings['batch_size']} rows, {grid} cells."
     return "\n\n".join((_table(head, rows), said, _machines("regret")))
 
