@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -341,12 +342,10 @@ def _possible_cuts(outline: _Outline, price: _Price, budget: float) -> Iterator[
 
 
 def _most_steps(outline: _Outline, price: _Price, budget: float) -> int:
-    """As many steps as fit, at least the floor; the time of a trial is linear in its steps."""
-    at_floor = price.of(replace(outline, steps=STEP_FLOOR))
-    per_step = (price.of(outline) - at_floor) / (outline.steps - STEP_FLOOR)
-    if at_floor >= budget or per_step <= 0:
-        return STEP_FLOOR
-    return min(outline.steps - 1, STEP_FLOOR + int((budget - at_floor) / per_step))
+    """As many steps as fit, fewer than the outline has, and at least the floor; more steps never cost less."""
+    fewer = range(STEP_FLOOR, outline.steps)
+    fitting = bisect_right(fewer, budget, key=lambda steps: price.of(replace(outline, steps=steps)))
+    return fewer[max(0, fitting - 1)]
 
 
 def _cuts(whole: _Outline, fitted: _Outline, price: _Price) -> Iterator[Cut]:
