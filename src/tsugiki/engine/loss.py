@@ -90,8 +90,9 @@ def row_losses(model: Any, encoded: Encoded, *, micro_tokens: int) -> list[float
             there = batch.to(weight.device)
             counts = [len(encoded.completions[row]) for row in batch.rows]
             shares = list(zip(there.positions_N.split(counts), there.targets_N.split(counts), strict=True))
-            for row, loss in zip(batch.rows, losses(there.ids_BT, there.lengths, None, shares), strict=True):
-                found[row] = float(loss)
+            nats = torch.stack(losses(there.ids_BT, there.lengths, None, shares)).tolist()  # a GPU is waited for once
+            for row, loss in zip(batch.rows, nats, strict=True):
+                found[row] = loss
     model.train(was_training)
     return found
 
